@@ -1,0 +1,261 @@
+//! The command line. The doc comments are the help; `man` and completions are made from them.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// Runs engineering work described by a blueprint: a graph of steps in sandboxes, journalled so that a killed
+/// run resumes.
+#[derive(Debug, Parser)]
+#[command(name = "blueprint", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, ClapArgs)]
+pub(crate) struct Global {
+    /// The project folder; the repository or folder around the current one if left out.
+    #[arg(long, short = 'C', global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) project: Option<PathBuf>,
+    /// Where runs are kept; `.blueprint` in the project if left out.
+    #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(crate) state: Option<PathBuf>,
+    /// How output is written.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// When output is coloured: auto, always or never.
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub(crate) color: Option<String>,
+}
+
+/// How output is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs: JSON, for running commands one object a line.
+    Json,
+}
+
+/// How runs are run.
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct RunSettings {
+    /// How many nodes run at the same time.
+    #[arg(long, short, value_name = "N")]
+    pub(crate) jobs: Option<String>,
+    /// How commands are isolated: auto, process, bubblewrap, or none. `none` isolates nothing, must be typed each
+    /// time, and is recorded in the run.
+    #[arg(long, value_name = "KIND")]
+    pub(crate) sandbox: Option<String>,
+    /// What the journal survives: full (a power loss) or normal (the death of the process).
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) sync: Option<String>,
+    /// Stay while the run waits at a gate, in place of leaving it to be resumed.
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// Print every line of output, in place of the live tree.
+    #[arg(long)]
+    pub(crate) plain: bool,
+    /// Print no output of nodes.
+    #[arg(long, short, conflicts_with = "plain")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a first blueprint in this project.
+    Init {
+        /// The name of the blueprint.
+        #[arg(default_value = "hello")]
+        name: String,
+    },
+    /// Check a blueprint and report everything that is wrong with it.
+    Check {
+        /// The blueprint: a name, or the path of a file.
+        blueprint: String,
+    },
+    /// Show what would run, in which order.
+    Plan {
+        /// The blueprint: a name, or the path of a file.
+        blueprint: String,
+    },
+    /// Run a blueprint.
+    Run {
+        /// The blueprint: a name, or the path of a file.
+        blueprint: String,
+        /// An input, as NAME=VALUE.
+        #[arg(long = "input", short, value_name = "NAME=VALUE")]
+        inputs: Vec<String>,
+        /// A secret input, as NAME=env:VARIABLE or NAME=file:PATH.
+        #[arg(long = "secret", value_name = "NAME=SOURCE")]
+        secrets: Vec<String>,
+        /// Let the run see what is not committed.
+        #[arg(long)]
+        include_dirty: bool,
+        #[command(flatten)]
+        settings: RunSettings,
+    },
+    /// Go on with a run that waits, was stopped or was killed.
+    Resume {
+        /// The run, or the beginning of its id; the newest one that is not finished if left out.
+        run: Option<String>,
+        #[command(flatten)]
+        settings: RunSettings,
+    },
+    /// Show the runs of this project, or one of them.
+    Status {
+        /// The run, or the beginning of its id.
+        run: Option<String>,
+    },
+    /// Print what the nodes of a run wrote.
+    Logs {
+        /// The run, or the beginning of its id; the newest one if left out.
+        run: Option<String>,
+        /// A node; all of them if left out.
+        node: Option<String>,
+        /// Go on printing until the run ends.
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Show everything that is known about a run or a node of it.
+    Show {
+        /// The run, or the beginning of its id; the newest one if left out.
+        run: Option<String>,
+        /// A node.
+        node: Option<String>,
+    },
+    /// Print what a run changed, as a patch.
+    Diff {
+        /// The run, or the beginning of its id; the newest one if left out.
+        run: Option<String>,
+        /// Only what this node changed.
+        node: Option<String>,
+        /// Only how much changed in which files.
+        #[arg(long)]
+        stat: bool,
+    },
+    /// Approve at a gate.
+    Approve(DecideArgs),
+    /// Reject at a gate.
+    Reject(DecideArgs),
+    /// End a run.
+    Cancel {
+        /// The run, or the beginning of its id; the newest one that is not finished if left out.
+        run: Option<String>,
+        /// Why.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Try a node again, with everything behind it.
+    Retry {
+        /// The run, or the beginning of its id.
+        run: String,
+        /// The node.
+        node: String,
+        #[command(flatten)]
+        settings: RunSettings,
+    },
+    /// Start a new run that takes over the outcomes of another up to a node.
+    Fork {
+        /// The run, or the beginning of its id.
+        run: String,
+        /// The first node to run again.
+        #[arg(long, value_name = "NODE")]
+        from: String,
+        #[command(flatten)]
+        settings: RunSettings,
+    },
+    /// Draw a blueprint, or a run as it stands.
+    Graph {
+        /// The blueprint, or the id of a run.
+        what: String,
+        /// The kind of drawing.
+        #[arg(long = "as", value_enum, default_value_t = GraphKind::Svg)]
+        kind: GraphKind,
+        /// Where to write it; standard output if left out.
+        #[arg(long, short, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+    /// Explain a code such as BP012, or a node of a blueprint.
+    Explain {
+        /// The code, or the name of a node.
+        what: String,
+        /// The blueprint the node is in.
+        #[arg(long, short)]
+        blueprint: Option<String>,
+    },
+    /// Check the records of runs.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
+    },
+    /// Print the JSON Schema of blueprint files.
+    Schema,
+    /// Show settings.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Say what this machine can do, found by trying it.
+    Doctor,
+    /// Print shell completions.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages.
+    Man {
+        /// The folder to write them to; the first page goes to standard output if left out.
+        #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// A decision at a gate.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DecideArgs {
+    /// The run, or the beginning of its id; the newest one with an open gate if left out.
+    pub(crate) run: Option<String>,
+    /// The gate; may be left out if only one is open.
+    pub(crate) gate: Option<String>,
+    /// Why.
+    #[arg(long, short)]
+    pub(crate) reason: Option<String>,
+    /// What was looked at, as `show` prints it. Refused if the gate asks about something else by now.
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) subject: Option<String>,
+    /// Go on with the run at once.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    #[command(flatten)]
+    pub(crate) settings: RunSettings,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphKind {
+    /// A picture.
+    Svg,
+    /// Text for Mermaid.
+    Mermaid,
+    /// Text for Graphviz.
+    Dot,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Check that nothing in the journal was changed, left out or added.
+    Verify {
+        /// The run, or the beginning of its id; all of them if left out.
+        run: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Show every setting and where its value comes from.
+    Show,
+}

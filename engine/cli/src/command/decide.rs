@@ -1,0 +1,106 @@
+//! `approve`, `reject` and `cancel`: what a person wants of a run, left in its inbox and, if asked, acted on at
+//! once.
+
+use blueprint_core::run::{Decision, RunStatus};
+use blueprint_runtime::clock::Clock;
+use blueprint_runtime::message::Message;
+use blueprint_runtime::start::OpenedRun;
+use blueprint_runtime::store::RunSummary;
+use blueprint_sandbox::Backend;
+
+use super::run::{start_failed, take_over, user, worded};
+use crate::args::DecideArgs;
+use crate::context::Context;
+use crate::error::{CliError, Exit, from_error};
+use crate::terminal;
+
+fn unfinished(run: &RunSummary) -> bool {
+    ["starting", "running"].contains(&run.status.as_str())
+}
+
+pub(crate) async fn decide(context: &Context, asked: &DecideArgs, decision: Decision) -> Result<Exit, CliError> {
+    let engine = context.engine(Backend::None).await?;
+    let id = context.find_run_where(&engine.store, asked.run.as_deref(), "run that waits at a gate", unfinished).await?;
+    let opened = engine.open(&id).await.map_err(start_failed)?;
+    let (gate, subject) = open_gate(&opened, asked.gate.as_deref())?;
+    if let Some(seen) = &asked.subject
+        && (seen.len() < 8 || !subject.starts_with(seen.as_str()))
+    {
+        return Err(CliError::usage(format!("`{gate}` asks about {subject}, not about {}", terminal::clean(seen)))
+            .hint(format!("look at it again: `blueprint show {id} {gate}`")));
+    }
+    let message = Message::Decide {
+        node: gate.clone(),
+        decision,
+        subject: subject.clone(),
+        by: user(context),
+        reason: asked.reason.clone(),
+    };
+    post(&engine.store, &id, &message).await?;
+    let word = if decision == Decision::Approved { "approved" } else { "rejected" };
+    terminal::error_line(&format!("{word} {gate} of run {id} (subject {})", subject.get(..12).unwrap_or(&subject)));
+    if asked.resume {
+        drop(engine);
+        return take_over(context, &asked.settings, &id, None).await;
+    }
+    terminal::error_line(&format!("  the process that drives the run takes it in; if none does: blueprint resume {id}"));
+    Ok(Exit::Succeeded)
+}
+
+/// The gate that is meant, and what it asks about.
+fn open_gate(opened: &OpenedRun, wanted: Option<&str>) -> Result<(String, String), CliError> {
+    let state = &opened.state;
+    let open: Vec<_> = state
+        .open_gates()
+        .filter_map(|inst| {
+            let instance = state.instance(inst);
+            Some((instance.path.to_string(), instance.gate.as_ref()?.subject.clone()))
+        })
+        .collect();
+    let names = || open.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>().join(", ");
+    match wanted {
+        Some(wanted) => open.iter().find(|(path, _)| path == wanted).cloned().ok_or_else(|| {
+            let error = CliError::usage(format!("`{}` is not an open gate of run {}", terminal::clean(wanted), opened.id));
+            if open.is_empty() { error.hint("no gate of it is open") } else { error.hint(format!("open are {}", names())) }
+        }),
+        None => match open.as_slice() {
+            [only] => Ok(only.clone()),
+            [] => Err(CliError::usage(format!("no gate of run {} is open", opened.id))
+                .hint(match state.status() {
+                    RunStatus::Finished(outcome) => format!("the run {}", worded(outcome)),
+                    _ => format!("`blueprint status {}` shows where it stands", opened.id),
+                })),
+            _ => Err(CliError::usage("several gates are open").hint(format!("name one: {}", names()))),
+        },
+    }
+}
+
+async fn post(store: &blueprint_runtime::store::Store, id: &str, message: &Message) -> Result<(), CliError> {
+    let body = serde_json::to_string(message).map_err(|error| CliError::failed("the message cannot be written").because(&error))?;
+    let now = i64::try_from(Clock::system().now_ms()).unwrap_or(i64::MAX);
+    store.post(id, &body, now).await.map_err(|error| from_error(Exit::Environment, &error))?;
+    Ok(())
+}
+
+pub(crate) async fn cancel(context: &Context, run: Option<&str>, reason: Option<String>) -> Result<Exit, CliError> {
+    let engine = context.engine(Backend::None).await?;
+    let id = context.find_run_where(&engine.store, run, "run to cancel", unfinished).await?;
+    let opened = engine.open(&id).await.map_err(start_failed)?;
+    if let RunStatus::Finished(outcome) = opened.state.status() {
+        return Err(CliError::usage(format!("run {id} has ended: it {}", worded(outcome))));
+    }
+    post(&engine.store, &id, &Message::Cancel { by: user(context), reason }).await?;
+    let now = i64::try_from(Clock::system().now_ms()).unwrap_or(i64::MAX);
+    let driven = engine.store.holder(&id, now).await.map_err(|error| from_error(Exit::Environment, &error))?;
+    if driven.is_some() {
+        terminal::error_line(&format!("run {id} is being cancelled by the process that drives it"));
+        return Ok(Exit::Succeeded);
+    }
+    drop(engine);
+    // Nobody drives it: take it over just to end it.
+    let settings = crate::args::RunSettings { quiet: true, ..crate::args::RunSettings::default() };
+    match take_over(context, &settings, &id, None).await? {
+        Exit::Failed => Ok(Exit::Succeeded),
+        other => Ok(other),
+    }
+}

@@ -1,0 +1,67 @@
+//! One file a command. Each resolves what was asked for, lets the runtime do it, and says what came of it.
+
+use crate::args::{Args, AuditCommand, Command, ConfigCommand};
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+
+mod audit;
+mod check;
+mod config;
+mod decide;
+mod diff;
+mod doctor;
+mod explain;
+mod graph;
+mod init;
+mod logs;
+mod manual;
+mod plan;
+mod run;
+mod show;
+mod status;
+
+pub(crate) use run::worded;
+
+pub(crate) async fn dispatch(args: Args) -> Result<Exit, CliError> {
+    let global = &args.global;
+    let plain = || Context::new(global, None);
+    match args.command {
+        Command::Init { name } => init::init(&plain()?, &name),
+        Command::Check { blueprint } => check::check(&plain()?, &blueprint),
+        Command::Plan { blueprint } => plan::plan(&plain()?, &blueprint),
+        Command::Run { blueprint, inputs, secrets, include_dirty, settings } => {
+            let context = Context::new(global, Some(&settings))?;
+            run::run(&context, &settings, &run::Asked { blueprint, inputs, secrets, include_dirty }).await
+        }
+        Command::Resume { run, settings } => {
+            run::resume(&Context::new(global, Some(&settings))?, &settings, run.as_deref()).await
+        }
+        Command::Status { run } => status::status(&plain()?, run.as_deref()).await,
+        Command::Logs { run, node, follow } => logs::logs(&plain()?, run.as_deref(), node.as_deref(), follow).await,
+        Command::Show { run, node } => show::show(&plain()?, run.as_deref(), node.as_deref()).await,
+        Command::Diff { run, node, stat } => diff::diff(&plain()?, run.as_deref(), node.as_deref(), stat).await,
+        Command::Approve(decide) => {
+            let context = Context::new(global, Some(&decide.settings))?;
+            decide::decide(&context, &decide, blueprint_core::run::Decision::Approved).await
+        }
+        Command::Reject(decide) => {
+            let context = Context::new(global, Some(&decide.settings))?;
+            decide::decide(&context, &decide, blueprint_core::run::Decision::Rejected).await
+        }
+        Command::Cancel { run, reason } => decide::cancel(&plain()?, run.as_deref(), reason).await,
+        Command::Retry { run, node, settings } => {
+            run::retry(&Context::new(global, Some(&settings))?, &settings, &run, &node).await
+        }
+        Command::Fork { run, from, settings } => {
+            run::fork(&Context::new(global, Some(&settings))?, &settings, &run, &from).await
+        }
+        Command::Graph { what, kind, output } => graph::graph(&plain()?, &what, kind, output.as_deref()).await,
+        Command::Explain { what, blueprint } => explain::explain(&plain()?, &what, blueprint.as_deref()),
+        Command::Audit { command: AuditCommand::Verify { run } } => audit::verify(&plain()?, run.as_deref()).await,
+        Command::Schema => manual::schema(),
+        Command::Config { command: ConfigCommand::Show } => config::show(&plain()?),
+        Command::Doctor => doctor::doctor(&plain()?).await,
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { dir } => manual::man(dir.as_deref()),
+    }
+}

@@ -1,0 +1,89 @@
+//! `plan`: what would run, in which order, and how far the loops can go.
+
+use blueprint_core::graph::{Action, Graph, NodeIx, Program};
+use petgraph::algo::toposort;
+use serde_json::{Value, json};
+
+use super::check;
+use crate::args::Format;
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+use crate::terminal;
+
+pub(crate) fn plan(context: &Context, name: &str) -> Result<Exit, CliError> {
+    let (_, program) = check::sound(context, name)?;
+    if context.format == Format::Json {
+        let graphs: Vec<Value> = program.graphs.iter().map(|graph| json!({ "name": graph.name, "nodes": order(graph).into_iter().map(|ix| described(&program, graph, ix)).collect::<Vec<_>>() })).collect();
+        terminal::line(&json!({ "blueprint": program.name, "digest": program.digest, "graphs": graphs }).to_string());
+        return Ok(Exit::Succeeded);
+    }
+    terminal::line(&format!("{} ({})", program.name, program.digest.get(..12).unwrap_or_default()));
+    for input in &program.root().inputs {
+        let default = input.default.as_ref().map_or_else(|| ", required".to_owned(), |default| format!(" = {default}"));
+        terminal::line(&format!("  input {}: {}{default}", input.name, input.type_name()));
+    }
+    print(&program, program.root(), 1);
+    Ok(Exit::Succeeded)
+}
+
+/// The nodes in an order in which they could run.
+fn order(graph: &Graph) -> Vec<NodeIx> {
+    let mut sorted: Vec<NodeIx> = toposort(&graph.dag, None).unwrap_or_default().into_iter().map(|index| graph.dag[index]).collect();
+    let depth = depths(graph, &sorted);
+    sorted.sort_by_key(|ix| (depth[ix.at()], *ix));
+    sorted
+}
+
+fn depths(graph: &Graph, sorted: &[NodeIx]) -> Vec<u32> {
+    let mut depth = vec![0; graph.nodes.len()];
+    for ix in sorted {
+        depth[ix.at()] = graph.before(*ix).map(|(before, _)| depth[before.at()] + 1).max().unwrap_or(0);
+    }
+    depth
+}
+
+fn print(program: &Program, graph: &Graph, indent: usize) {
+    let sorted = order(graph);
+    let depth = depths(graph, &sorted);
+    for ix in sorted {
+        let node = graph.node(ix);
+        let pad = "  ".repeat(indent);
+        let needs: Vec<&str> = node.needs.iter().map(|need| &*graph.node(*need).name).collect();
+        let mut notes = Vec::new();
+        if !needs.is_empty() {
+            notes.push(format!("after {}", needs.join(", ")));
+        }
+        if needs.len() > 1 && node.join != blueprint_core::format::Join::All {
+            notes.push(format!("join {}", node.join));
+        }
+        if let Some(when) = &node.when {
+            notes.push(format!("when {}", when.source()));
+        }
+        if node.retry.attempts > 1 {
+            notes.push(format!("up to {} tries", node.retry.attempts));
+        }
+        if let Some(region) = node.repair {
+            let region = &graph.regions[region.0 as usize];
+            notes.push(format!("up to {} rounds from {}", region.rounds, graph.node(region.from).name));
+        }
+        terminal::line(&format!("{pad}{:>3}. {:20} {:5} {}", depth[ix.at()] + 1, node.name, node.action.kind(), terminal::clean(&notes.join("; "))));
+        if let Action::Use(uses) = &node.action {
+            if let Some(each) = &uses.each {
+                terminal::line(&format!("{pad}     for each of {}, {} at a time", terminal::clean(each.list.source()), each.max_parallel));
+            }
+            print(program, program.graph(uses.graph), indent + 2);
+        }
+    }
+}
+
+fn described(program: &Program, graph: &Graph, ix: NodeIx) -> Value {
+    let node = graph.node(ix);
+    let needs: Vec<&str> = node.needs.iter().map(|need| &*graph.node(*need).name).collect();
+    let uses = match &node.action {
+        Action::Use(uses) => json!(program.graph(uses.graph).name),
+        _ => Value::Null,
+    };
+    json!({ "node": node.name, "kind": node.action.kind(), "needs": needs, "join": node.join, "tries": node.retry.attempts,
+        "when": node.when.as_ref().map(|when| when.source()), "workspace": node.workspace, "tier": node.tier, "uses": uses,
+        "rounds": node.repair.map(|region| graph.regions[region.0 as usize].rounds) })
+}

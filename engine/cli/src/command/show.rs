@@ -1,0 +1,139 @@
+//! `show`: everything that is known about a run or one of its nodes.
+
+use blueprint_core::run::Phase;
+use blueprint_runtime::payload::fetch;
+use blueprint_runtime::start::{Engine, OpenedRun};
+use blueprint_sandbox::Backend;
+use serde_json::{Value, json};
+
+use super::run::{no_node, start_failed};
+use crate::args::Format;
+use crate::context::Context;
+use crate::error::{CliError, Exit, from_error};
+use crate::progress::event_line;
+use crate::terminal::{self, clean};
+
+pub(crate) async fn show(context: &Context, run: Option<&str>, node: Option<&str>) -> Result<Exit, CliError> {
+    let engine = context.engine(Backend::None).await?;
+    let id = context.find_run(&engine.store, run).await?;
+    let opened = engine.open(&id).await.map_err(start_failed)?;
+    match node {
+        None => whole(context, &opened),
+        Some(node) => one(context, &engine, &opened, node)?,
+    }
+    Ok(Exit::Succeeded)
+}
+
+fn whole(context: &Context, opened: &OpenedRun) {
+    let state = &opened.state;
+    if context.format == Format::Json {
+        let events: Vec<Value> = opened
+            .entries
+            .iter()
+            .map(|entry| json!({ "seq": entry.seq, "at_ms": entry.at_ms, "event": entry.event }))
+            .collect();
+        terminal::line(&json!({ "run": opened.id, "events": events }).to_string());
+        return;
+    }
+    if let Some(start) = state.start() {
+        terminal::line(&format!("run        {}", opened.id));
+        terminal::line(&format!("blueprint  {} ({})", start.blueprint, start.digest.get(..12).unwrap_or_default()));
+        terminal::line(&format!("started by {}", clean(&start.by)));
+        if let Some(parent) = &start.forked_from {
+            terminal::line(&format!("forked from {parent}"));
+        }
+        if let Some(base) = &start.base {
+            let dirty = if start.dirty_included { " with uncommitted changes" } else { "" };
+            terminal::line(&format!("base       {}{dirty}", base.get(..12).unwrap_or(base)));
+        }
+        terminal::line(&format!("isolation  {}", start.options["sandbox"].as_str().unwrap_or("none needed")));
+        terminal::line(&format!("inputs     {}", clean(&start.inputs.to_string())));
+    }
+    // The story so far, told with the state as it was at each step.
+    let mut told = blueprint_core::run::State::new(state.program().clone());
+    let first = opened.entries.first().map_or(0, |entry| entry.at_ms);
+    for entry in &opened.entries {
+        told.fold(entry.at_ms, &entry.event);
+        if let Some((node, _, text)) = event_line(&entry.event, &told) {
+            let at = blueprint_runtime::human(std::time::Duration::from_millis(entry.at_ms.saturating_sub(first)));
+            terminal::line(&format!("{:>5}  +{at:<10} {node:20}  {text}", entry.seq));
+        }
+    }
+}
+
+fn one(context: &Context, engine: &Engine, opened: &OpenedRun, node: &str) -> Result<(), CliError> {
+    let state = &opened.state;
+    let Some(inst) = state.at(node) else { return Err(no_node(state, node)) };
+    let instance = state.instance(inst);
+    let fetched = |payload: Option<&blueprint_core::run::Payload>| {
+        payload
+            .map(|payload| fetch(engine.store.blobs(), payload))
+            .transpose()
+            .map_err(|error| from_error(Exit::Environment, &error))
+    };
+    let outputs = fetched(instance.outputs.as_ref())?;
+    let escalation = fetched(instance.escalation.as_ref())?;
+    let attestation = match instance.record.get("attestation").and_then(Value::as_str).and_then(|digest| digest.parse().ok()) {
+        Some(digest) => {
+            let bytes = engine.store.blobs().get(digest).map_err(|error| from_error(Exit::Environment, &error))?;
+            serde_json::from_slice(&bytes).unwrap_or_default()
+        }
+        None => Value::Null,
+    };
+    let failure = instance.failure.as_ref();
+    if context.format == Format::Json {
+        let known = json!({ "node": instance.path, "kind": state.node(inst).action.kind(), "phase": instance.phase,
+            "attempt": instance.attempt, "round": instance.round, "started_at_ms": instance.started_at,
+            "ended_at_ms": instance.ended_at, "outputs": outputs, "tree": instance.tree, "failure": failure,
+            "record": instance.record, "escalation": escalation, "attestation": attestation,
+            "subject": instance.gate.as_ref().map(|gate| &gate.subject) });
+        terminal::line(&known.to_string());
+        return Ok(());
+    }
+    let row = |name: &str, value: &str| terminal::line(&format!("{name:11} {}", clean(value)));
+    row("node", &instance.path);
+    row("kind", state.node(inst).action.kind());
+    row("phase", instance.phase.as_str());
+    row("attempt", &format!("{} (round {})", instance.attempt, instance.round));
+    if let Some(gate) = &instance.gate {
+        row("subject", &gate.subject);
+        if let Some(ask) = &gate.ask {
+            row("asks", ask);
+        }
+        if instance.phase == Phase::Waiting {
+            row("decide", &format!("blueprint approve {} {node} --subject {} --resume", opened.id, gate.subject.get(..12).unwrap_or_default()));
+        }
+    }
+    if let Some(outputs) = &outputs {
+        row("outputs", &outputs.to_string());
+    }
+    if let Some(tree) = &instance.tree {
+        row("output", tree);
+    }
+    if let Some(failure) = failure {
+        row("failure", &format!("{}: {}", failure.class.as_str(), failure.message));
+    }
+    if let Value::Object(record) = &instance.record {
+        for (name, value) in record.iter().filter(|(name, value)| *name != "attestation" && !value.is_null()) {
+            row(name, &value.to_string());
+        }
+    }
+    if !attestation.is_null() {
+        terminal::line("attestation of its sandbox:");
+        terminal::line(&clean_lines(&format!("{attestation:#}")));
+    }
+    if let Some(escalation) = &escalation {
+        terminal::line("handed over:");
+        for (name, value) in escalation.as_object().into_iter().flatten() {
+            match value {
+                Value::String(text) => terminal::line(&format!("  {name}:\n{}", clean_lines(text))),
+                other => terminal::line(&format!("  {name}: {}", clean_lines(&format!("{other:#}")))),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn clean_lines(text: &str) -> String {
+    text.lines().map(clean).collect::<Vec<_>>().join("\n")
+}

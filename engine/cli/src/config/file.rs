@@ -1,0 +1,207 @@
+//! A settings file as a layer. Reads on after an error, so that all of them are reported at once.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::error::ConfigError;
+use super::key::{Key, Section, nearest};
+use super::origin::{Origin, Place, plain};
+use super::paths::{self, Places};
+use super::sources::{Layer, Placed};
+use super::value::{Form, Sandbox, Value};
+use super::variables::no_sandbox;
+
+/// Longest settings file, in bytes.
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// Whose file it is, which decides what it may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    Project,
+    User,
+}
+
+/// Reads the layer.
+pub(super) fn read(
+    owner: Owner,
+    path: &Path,
+    text: &str,
+    places: &Places,
+    errors: &mut Vec<ConfigError>,
+) -> Layer {
+    let mut reader = Reader { owner, path, text, places, errors, layer: Layer::default() };
+    if text.len() > MAX_BYTES {
+        reader.syntax(None, "the file is larger than 1 MiB");
+        return reader.layer;
+    }
+    let (table, problems) = DeTable::parse_recoverable(text);
+    for problem in &problems {
+        reader.syntax(problem.span(), problem.message());
+    }
+    // What a broken file seems to say is not worth a second complaint.
+    if problems.is_empty() {
+        reader.table(Section::Top, table.get_ref());
+    }
+    reader.layer
+}
+
+struct Reader<'s> {
+    owner: Owner,
+    path: &'s Path,
+    text: &'s str,
+    places: &'s Places,
+    errors: &'s mut Vec<ConfigError>,
+    layer: Layer,
+}
+
+impl Reader<'_> {
+    fn place(&self, range: Range<usize>) -> Place {
+        Place::new(self.path, self.text, range.start)
+    }
+
+    fn origin(&self, range: Range<usize>) -> Origin {
+        match self.owner {
+            Owner::Project => Origin::Project(self.place(range)),
+            Owner::User => Origin::User(self.place(range)),
+        }
+    }
+
+    fn syntax(&mut self, range: Option<Range<usize>>, message: &str) {
+        let place = self.place(range.unwrap_or(0..0));
+        self.errors.push(ConfigError::Syntax { place, message: plain(message) });
+    }
+
+    fn table(&mut self, section: Section, table: &DeTable<'_>) {
+        for (name, value) in table {
+            let inner = match (section, name.get_ref().as_ref()) {
+                (Section::Top, "limits") => Some((Section::Limits, "limits")),
+                (Section::Top, "toolchains") => Some((Section::Toolchains, "toolchains")),
+                _ => None,
+            };
+            match (inner, value.get_ref()) {
+                (Some((section, _)), DeValue::Table(table)) => self.table(section, table),
+                (Some((_, name)), _) => {
+                    let place = self.place(value.span());
+                    self.errors.push(ConfigError::NotATable { place, name });
+                }
+                (None, _) => match Key::find(section, name.get_ref()) {
+                    Some(key) => self.setting(key, value),
+                    None => self.unknown(section, name.get_ref(), name.span()),
+                },
+            }
+        }
+    }
+
+    fn unknown(&mut self, section: Section, name: &str, range: Range<usize>) {
+        // The right name in the wrong table is more likely than a near name in the right one.
+        let elsewhere = Key::ALL.into_iter().find(|key| key.leaf() == name).map(Key::name);
+        let here = Key::ALL.into_iter().filter(|key| key.section() == section).map(Key::leaf);
+        let tables = ["limits", "toolchains"].into_iter().filter(|_| section == Section::Top);
+        let suggestion = elsewhere.or_else(|| nearest(name, here.chain(tables))).map(str::to_owned);
+        let place = self.place(range);
+        self.errors.push(ConfigError::unknown(place, name, suggestion));
+    }
+
+    fn setting(&mut self, key: Key, value: &Spanned<DeValue<'_>>) {
+        match key {
+            Key::Jobs => self.layer.jobs = self.value(key, value),
+            Key::Sync => self.layer.sync = self.value(key, value),
+            Key::Color => self.layer.color = self.value(key, value),
+            Key::Memory => self.layer.memory = self.value(key, value),
+            Key::Pids => self.layer.pids = self.value(key, value),
+            Key::Cpus => self.layer.cpus = self.value(key, value),
+            Key::Output => self.layer.output = self.value(key, value),
+            Key::Wall => self.layer.wall = self.value(key, value),
+            Key::Sandbox => {
+                let mut sandbox = self.value(key, value);
+                if let Some(refused) = sandbox.take_if(|placed| placed.value == Sandbox::None) {
+                    self.errors.push(no_sandbox(refused.origin));
+                }
+                self.layer.sandbox = sandbox;
+            }
+            Key::State => {
+                let folder = self.path.parent().unwrap_or(Path::new(""));
+                let parsed = text_of(value).and_then(|text| match self.owner {
+                    Owner::Project => paths::in_project_file(folder, text),
+                    Owner::User => self.places.in_user_file(folder, text),
+                });
+                self.layer.state = self.keep(key, value.span(), parsed);
+            }
+            Key::ReadOnly => self.read_only(value),
+        }
+    }
+
+    fn read_only(&mut self, value: &Spanned<DeValue<'_>>) {
+        let key = Key::ReadOnly;
+        if self.owner == Owner::Project {
+            let origin = self.origin(value.span());
+            let reason =
+                "opens folders of this machine to sandboxes: only the user's own settings file can do that";
+            self.errors.push(ConfigError::NotHere { origin, key, reason: reason.to_owned() });
+            return;
+        }
+        let Some(items) = value.get_ref().as_array() else {
+            let reason = Err("must be a list of paths".to_owned());
+            self.layer.read_only = self.keep(key, value.span(), reason);
+            return;
+        };
+        let mut found = Vec::new();
+        for item in items {
+            let parsed = text_of(item).and_then(|text| self.places.readable(text));
+            found.extend(self.keep(key, item.span(), parsed).map(|placed: Placed<PathBuf>| placed.value));
+        }
+        self.layer.read_only = Some(Placed { value: found, origin: self.origin(value.span()) });
+    }
+
+    fn keep<T>(&mut self, key: Key, range: Range<usize>, parsed: Result<T, String>) -> Option<Placed<T>> {
+        let origin = self.origin(range);
+        match parsed {
+            Ok(value) => Some(Placed { value, origin }),
+            Err(reason) => {
+                self.errors.push(ConfigError::Value { origin, key, reason: plain(&reason) });
+                None
+            }
+        }
+    }
+
+    fn value<T: Value>(&mut self, key: Key, value: &Spanned<DeValue<'_>>) -> Option<Placed<T>> {
+        let parsed = match (value.get_ref(), T::FORM) {
+            (DeValue::String(text), Form::Text) => text.parse(),
+            (DeValue::Integer(number), Form::Integer | Form::Number) => match number.radix() {
+                10 => number.as_str().parse(),
+                _ => Err("must be written in decimal".to_owned()),
+            },
+            (DeValue::Float(number), Form::Number) => number.as_str().parse(),
+            (other, form) => Err(format!(
+                "must be {}, not {}",
+                match form {
+                    Form::Text => "text in quotes",
+                    Form::Integer => "a whole number",
+                    Form::Number => "a number",
+                },
+                kind(other)
+            )),
+        };
+        self.keep(key, value.span(), parsed)
+    }
+}
+
+fn text_of<'v>(value: &'v Spanned<DeValue<'_>>) -> Result<&'v str, String> {
+    let value = value.get_ref();
+    value.as_str().ok_or_else(|| format!("must be text in quotes, not {}", kind(value)))
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

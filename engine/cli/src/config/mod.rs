@@ -1,0 +1,20 @@
+//! Settings of the program: what can be set, where, and who wins. A pure function of values that
+//! others have read; it never looks at the environment or a file itself.
+
+mod error;
+mod file;
+mod key;
+mod origin;
+mod paths;
+mod quantity;
+mod resolve;
+mod sources;
+mod value;
+mod variables;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use resolve::{Resolved, resolve};
+pub(crate) use sources::{Flags, Sources};
+pub(crate) use value::{Color, Durability, Sandbox};

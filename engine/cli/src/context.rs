@@ -1,0 +1,208 @@
+//! Where we are and how we are set up: the project folder, the state folder, the settings. The only place that
+//! reads the environment.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use blueprint_runtime::clock::Clock;
+use blueprint_runtime::start::Engine;
+use blueprint_runtime::shared::{Settings, Toolchains};
+use blueprint_runtime::store::{Lookup, Mode, Options, RunSummary, Store, SyncLevel};
+use blueprint_sandbox::{Backend, HOME, Limits, ReadOnlyMount};
+
+use crate::args::{Format, Global, RunSettings};
+use crate::config::{Color, Durability, Flags, Resolved, Sandbox, Sources, resolve};
+use crate::error::{CliError, Exit, from_error};
+use crate::terminal;
+
+/// Where and how a command runs.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) project: PathBuf,
+    pub(crate) cwd: PathBuf,
+    pub(crate) settings: Resolved,
+    pub(crate) format: Format,
+    pub(crate) environment: BTreeMap<String, String>,
+}
+
+fn parsed<T: FromStr<Err = String>>(flag: &str, value: Option<&String>) -> Result<Option<T>, CliError> {
+    value
+        .map(|value| value.parse::<T>())
+        .transpose()
+        .map_err(|reason| CliError::usage(format!("`--{flag}` {reason}")))
+}
+
+impl Context {
+    /// Reads the settings. `run` holds those of commands that run something.
+    pub(crate) fn new(global: &Global, run: Option<&RunSettings>) -> Result<Self, CliError> {
+        let environment: BTreeMap<String, String> =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let cwd = std::env::current_dir().map_err(|error| {
+            CliError::environment("the current folder cannot be found").because(&error).hint("go to a folder that exists")
+        })?;
+        let project = project_folder(&cwd, global.project.as_deref())?;
+        let flags = Flags {
+            jobs: parsed("jobs", run.and_then(|run| run.jobs.as_ref()))?,
+            sandbox: parsed("sandbox", run.and_then(|run| run.sandbox.as_ref()))?,
+            state: global.state.as_ref().map(|state| cwd.join(state)),
+            sync: parsed("sync", run.and_then(|run| run.sync.as_ref()))?,
+            color: parsed("color", global.color.as_ref())?,
+            ..Flags::default()
+        };
+        let user = user_file(&environment);
+        let sources = Sources {
+            flags,
+            folder: project.clone(),
+            env: environment.clone(),
+            project: read_if_there(project.join("blueprint.toml"))?,
+            user: user.map(read_if_there).transpose()?.flatten(),
+        };
+        let settings = resolve(&sources).map_err(|errors| CliError::usage(errors.to_string()))?;
+        for notice in settings.notices() {
+            terminal::error_line(&format!("note: {notice}"));
+        }
+        match settings.color() {
+            Color::Auto => {}
+            Color::Always => anstream::ColorChoice::Always.write_global(),
+            Color::Never => anstream::ColorChoice::Never.write_global(),
+        }
+        Ok(Self { project, cwd, settings, format: global.format, environment })
+    }
+
+    /// The state folder.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.settings.state().map_or_else(|| self.project.join(".blueprint"), Path::to_path_buf)
+    }
+
+    /// Opens the journal for commands that write.
+    pub(crate) async fn store(&self) -> Result<Store, CliError> {
+        let sync = match self.settings.sync() {
+            Durability::Full => SyncLevel::Full,
+            Durability::Normal => SyncLevel::Normal,
+        };
+        let dir = self.state_dir();
+        Store::open(&dir, Options { sync, mode: Mode::ReadWrite }).await.map_err(|error| {
+            from_error(Exit::Environment, &error)
+                .hint(format!("check `{}`, or choose another folder with `--state DIR`", dir.display()))
+        })
+    }
+
+    /// Everything that runs need, with the isolation that this machine has.
+    pub(crate) async fn engine(&self, backend: Backend) -> Result<Engine, CliError> {
+        let limits = self.settings.limits();
+        let base = Limits::default();
+        Ok(Engine {
+            store: Arc::new(self.store().await?),
+            project: self.project.clone(),
+            state_dir: self.state_dir(),
+            clock: Arc::new(Clock::system()),
+            settings: Settings {
+                backend,
+                limits: Limits {
+                    memory_bytes: limits.memory.get(),
+                    pids: limits.pids.get(),
+                    cpus: limits.cpus.get(),
+                    output_bytes: limits.output.get(),
+                    wall: limits.wall.get(),
+                    ..base
+                },
+                toolchains: self.toolchains(),
+            },
+            driver: format!("process {} on {}", std::process::id(), rustix::system::uname().nodename().to_string_lossy()),
+            environment: self.environment.clone(),
+        })
+    }
+
+    /// The backend the settings ask for, without trying it.
+    pub(crate) fn wanted(&self) -> Sandbox {
+        self.settings.sandbox()
+    }
+
+    /// Tools of the user that sandboxes may use. Only their programs and caches: never a folder that holds
+    /// credentials.
+    fn toolchains(&self) -> Toolchains {
+        let mut tools = Toolchains::default();
+        let home = self.environment.get("HOME").map(PathBuf::from);
+        let place = |variable: &str, default: &str| {
+            let named = self.environment.get(variable).map(PathBuf::from);
+            named.or_else(|| home.as_ref().map(|home| home.join(default))).filter(|path| path.is_absolute())
+        };
+        if let (Some(cargo), Some(rustup)) = (place("CARGO_HOME", ".cargo"), place("RUSTUP_HOME", ".rustup"))
+            && cargo.join("bin").is_dir()
+            && rustup.is_dir()
+        {
+            tools.read_only.push(ReadOnlyMount::same(cargo.join("bin")));
+            tools.read_only.push(ReadOnlyMount::same(&rustup));
+            for part in ["registry", "git"] {
+                let host = cargo.join(part);
+                if host.is_dir() {
+                    tools.read_only.push(ReadOnlyMount { host, inside: Path::new(HOME).join(".cargo").join(part) });
+                }
+            }
+            tools.path.push(cargo.join("bin"));
+            tools.env.insert("RUSTUP_HOME".to_owned(), rustup.display().to_string());
+        }
+        for path in self.settings.read_only() {
+            tools.read_only.push(ReadOnlyMount::same(path));
+        }
+        tools
+    }
+
+    /// The run that a word on the command line means.
+    pub(crate) async fn find_run(&self, store: &Store, word: Option<&str>) -> Result<String, CliError> {
+        self.find_run_where(store, word, "run", |_| true).await
+    }
+
+    /// The same, with the newest run that fits as the default.
+    pub(crate) async fn find_run_where(
+        &self,
+        store: &Store,
+        word: Option<&str>,
+        what: &str,
+        fits: impl Fn(&RunSummary) -> bool,
+    ) -> Result<String, CliError> {
+        let Some(word) = word else {
+            let runs = store.runs().await.map_err(|error| from_error(Exit::Environment, &error))?;
+            return runs.into_iter().find(fits).map(|run| run.id).ok_or_else(|| {
+                CliError::usage(format!("there is no {what} in this project"))
+                    .hint("start one with `blueprint run NAME`, or name a state folder with `--state DIR`")
+            });
+        };
+        match store.find(word).await.map_err(|error| from_error(Exit::Environment, &error))? {
+            Lookup::One(id) => Ok(id),
+            Lookup::None => Err(CliError::usage(format!("there is no run `{}`", terminal::clean(word)))
+                .hint("`blueprint status` lists the runs of this project")),
+            Lookup::Several(ids) => Err(CliError::usage(format!("`{}` is the beginning of several runs: {}", terminal::clean(word), ids.join(", ")))
+                .hint("write more of the id")),
+        }
+    }
+}
+
+/// The folder that holds the project: the repository around `cwd`, or `cwd` itself.
+fn project_folder(cwd: &Path, given: Option<&Path>) -> Result<PathBuf, CliError> {
+    if let Some(given) = given {
+        let folder = cwd.join(given);
+        return folder.canonicalize().ok().filter(|folder| folder.is_dir()).ok_or_else(|| {
+            CliError::usage(format!("there is no folder `{}`", given.display())).hint("mend `--project`")
+        });
+    }
+    let marks = [".git", ".blueprint", "blueprints", "blueprint.toml"];
+    let found = cwd.ancestors().find(|folder| marks.iter().any(|mark| folder.join(mark).exists()));
+    Ok(found.unwrap_or(cwd).to_path_buf())
+}
+
+fn user_file(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
+    let folder = |name: &str| environment.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = folder("XDG_CONFIG_HOME").or_else(|| folder("HOME").map(|home| home.join(".config")));
+    config.map(|config| config.join("blueprint").join("config.toml"))
+}
+
+fn read_if_there(path: PathBuf) -> Result<Option<(PathBuf, String)>, CliError> {
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some((path, text))),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(CliError::environment(format!("the settings in `{}` cannot be read", path.display())).because(&error)),
+    }
+}

@@ -1,0 +1,26 @@
+//! The TOML format: the types a file is read into, and the reader that reports everything that is wrong with
+//! it in one go. What the parts mean together is decided by [`crate::check`].
+
+pub use document::{
+    Approval, Budget, Cost, Defaults, Document, Input, InputType, Overlap, Prove, Trigger, SCHEMA_VERSION,
+};
+pub use node::{
+    AgentTable, CiTable, EditOp, Expect, ForgeTable, GateTable, HttpMethod, HttpTable, InsertPlace, Join, NodeTable,
+    OnTimeout, OneOrNames, OutputFrom, OutputSpec, OutputTable, OutputType, RepairTable, RetryClass, RetryTable, RunLine, Shell,
+    Tier, Workspace,
+};
+pub use files::{FileUse, ReferencedFile, blueprint_candidates, references};
+pub use read::{Reading, read};
+pub(crate) use files::is_file;
+pub(crate) use read::run_texts;
+pub use value::{Entries, HumanDuration, OneOrMany, Scalar, Sp, TextOr};
+
+mod value;
+mod document;
+mod node;
+mod read;
+mod explain;
+mod files;
+mod schema;
+
+pub use schema::json_schema;

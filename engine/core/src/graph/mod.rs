@@ -1,0 +1,12 @@
+//! A blueprint that has been checked and proven runnable: petgraph DAGs of nodes with everything resolved.
+//! Only [`crate::check::compile`] makes one.
+
+pub use input::{InputError, InputSpec};
+pub use node::{
+    Action, Approvers, Each, Edit, EditKind, Gate, Http, HttpBody, Node, Output, Retry, Run, Side, Use, Value,
+};
+pub use program::{Edge, Graph, GraphIx, NodeIx, Program, Region, RegionIx, SubKind};
+
+mod program;
+mod node;
+mod input;

@@ -1,0 +1,306 @@
+//! Nodes with everything resolved: durations are durations, expressions are compiled, files are texts.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::program::{GraphIx, NodeIx, RegionIx};
+use crate::expr::{Expr, Text};
+use crate::format::{Expect, HttpMethod, InsertPlace, Join, OnTimeout, OutputFrom, OutputType, Shell, Tier, Workspace};
+use crate::run::FailureClass;
+use crate::source::Span;
+
+/// One step of a graph.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its name, unique in its graph.
+    pub name: Arc<str>,
+    /// What it does, in a few words.
+    pub summary: Option<String>,
+    /// Where it is written.
+    pub span: Span,
+    /// What it does.
+    pub action: Action,
+    /// The nodes it needs, in the order of the file.
+    pub needs: Vec<NodeIx>,
+    /// It is skipped when this is false.
+    pub when: Option<Expr>,
+    /// What it waits for.
+    pub join: Join,
+    /// More tries.
+    pub retry: Retry,
+    /// The region it closes.
+    pub repair: Option<RegionIx>,
+    /// Time limit of one attempt.
+    pub timeout: Option<Duration>,
+    /// The typed outputs.
+    pub outputs: Vec<Output>,
+    /// Where outputs of a command are read.
+    pub output_from: OutputFrom,
+    /// Globs of files to keep.
+    pub artifacts: Vec<String>,
+    /// What it may do with the workspace.
+    pub workspace: Workspace,
+    /// How much to trust it.
+    pub tier: Tier,
+}
+
+impl Node {
+    /// True if something must be evaluated before it can start.
+    pub fn needs_evaluation(&self) -> bool {
+        self.when.is_some() || matches!(self.action, Action::Use(_))
+    }
+
+    /// True if it takes one of the places of nodes that run at the same time. Pauses, gates and sub-graphs do not.
+    pub fn takes_a_place(&self) -> bool {
+        !matches!(self.action, Action::Wait(_) | Action::Gate(_) | Action::Use(_))
+    }
+}
+
+/// What a node does.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Runs a program.
+    Run(Run),
+    /// Changes files.
+    Edit(Vec<Edit>),
+    /// Makes a request.
+    Http(Http),
+    /// Lets time pass.
+    Wait(Duration),
+    /// Asks for approval.
+    Gate(Gate),
+    /// Runs another graph, once or for each item of a list.
+    Use(Use),
+    /// A model in a loop with tools.
+    Agent,
+    /// Waits for CI.
+    Ci,
+    /// Acts on a forge.
+    Forge,
+}
+
+impl Action {
+    /// The key it is written with.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Run(_) => "run",
+            Self::Edit(_) => "edit",
+            Self::Http(_) => "http",
+            Self::Wait(_) => "wait",
+            Self::Gate(_) => "gate",
+            Self::Use(_) => "use",
+            Self::Agent => "agent",
+            Self::Ci => "ci",
+            Self::Forge => "forge",
+        }
+    }
+}
+
+/// A value: a literal, or an expression.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// Known.
+    Literal(serde_json::Value),
+    /// Evaluated when the node starts.
+    Expr(Expr),
+}
+
+/// A program to run.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The words of the command, or the line for the shell.
+    pub argv: Vec<String>,
+    /// The shell that reads the line, if any; the line is then the only word of `argv`.
+    pub shell: Option<Shell>,
+    /// Arguments behind the words.
+    pub args: Vec<Value>,
+    /// Environment variables.
+    pub env: Vec<(String, Value)>,
+    /// The text for standard input.
+    pub stdin: Option<Text>,
+    /// The folder, relative to the workspace.
+    pub cwd: String,
+    /// Which end is a success.
+    pub expect: Expect,
+}
+
+/// One change to the workspace.
+#[derive(Debug, Clone)]
+pub struct Edit {
+    /// The file, relative to the workspace. A patch names its files itself.
+    pub file: String,
+    /// What to change.
+    pub kind: EditKind,
+}
+
+/// What to change in a file.
+#[derive(Debug, Clone)]
+pub enum EditKind {
+    /// Replaces a text that must be there `count` times (0: at least once).
+    Replace {
+        /// The text to find.
+        find: String,
+        /// What to put there.
+        with: Text,
+        /// How often it must be there.
+        count: u32,
+    },
+    /// Replaces what a regular expression matches, which must be `count` times (0: at least once).
+    Regex {
+        /// What to find.
+        find: regex::Regex,
+        /// What to put there; `$1` is a group.
+        with: Text,
+        /// How often it must match.
+        count: u32,
+    },
+    /// Inserts behind or before the only line that holds a text.
+    InsertAtLine {
+        /// What to insert.
+        text: Text,
+        /// What the line holds.
+        anchor: String,
+        /// On which side.
+        side: Side,
+    },
+    /// Inserts at an end of the file.
+    InsertAtEnd {
+        /// What to insert.
+        text: Text,
+        /// At which end.
+        place: InsertPlace,
+    },
+    /// Makes the file from a template.
+    Template(Text),
+    /// Applies a patch.
+    Patch(String),
+    /// Sets a key in a TOML, JSON or YAML file.
+    Set {
+        /// The parts of the key.
+        key: Vec<String>,
+        /// The value.
+        value: Value,
+    },
+}
+
+/// A side of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// Above it.
+    Before,
+    /// Below it.
+    After,
+}
+
+/// An HTTP request.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// The method.
+    pub method: HttpMethod,
+    /// The URL.
+    pub url: Text,
+    /// Headers.
+    pub headers: Vec<(String, Value)>,
+    /// The body.
+    pub body: HttpBody,
+    /// The status codes that are a success; 200 to 299 if empty.
+    pub expect: Vec<u16>,
+    /// Whether to send a key that stays the same over attempts.
+    pub idempotency_key: bool,
+}
+
+/// The body of a request.
+#[derive(Debug, Clone)]
+pub enum HttpBody {
+    /// None.
+    Empty,
+    /// A text.
+    Text(Text),
+    /// A JSON object.
+    Json(Vec<(String, Value)>),
+}
+
+/// A point where somebody must approve.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    /// Who may.
+    pub approvers: Approvers,
+    /// How many different people must.
+    pub min: u32,
+    /// How long it stays open.
+    pub expires: Option<Duration>,
+    /// What happens when it is not answered in time. Never an approval.
+    pub on_timeout: OnTimeout,
+    /// What the approver is asked.
+    pub ask: Option<Text>,
+}
+
+/// Who may approve.
+#[derive(Debug, Clone, Default)]
+pub struct Approvers {
+    /// Names of users; anybody at the command line if empty and nothing else is given.
+    pub users: Vec<String>,
+    /// Names of teams.
+    pub teams: Vec<String>,
+    /// A permission on the repository.
+    pub permission: Option<String>,
+}
+
+/// Another graph, once or for each item.
+#[derive(Debug, Clone)]
+pub struct Use {
+    /// Which.
+    pub graph: GraphIx,
+    /// Its inputs.
+    pub with: Vec<(Arc<str>, Value)>,
+    /// For each item of a list.
+    pub each: Option<Each>,
+}
+
+/// Runs a graph for each item of a list.
+#[derive(Debug, Clone)]
+pub struct Each {
+    /// Gives the list.
+    pub list: Expr,
+    /// How many items at the same time.
+    pub max_parallel: u32,
+}
+
+/// More tries of one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// All tries in one round together; 1 is no retry.
+    pub attempts: u32,
+    /// The pause before the second try; doubles with each.
+    pub backoff: Duration,
+    /// The classes worth another try.
+    pub on: BTreeSet<FailureClass>,
+}
+
+impl Retry {
+    /// The longest pause between two tries.
+    pub const LONGEST: Duration = Duration::from_mins(5);
+
+    /// No second try.
+    pub fn never() -> Self {
+        Self { attempts: 1, backoff: Duration::ZERO, on: BTreeSet::new() }
+    }
+
+    /// The pause after try number `tries` (from 1).
+    pub fn pause(&self, tries: u32) -> Duration {
+        let doubled = self.backoff.checked_mul(1_u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX));
+        doubled.unwrap_or(Self::LONGEST).min(Self::LONGEST)
+    }
+}
+
+/// A typed output.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its type.
+    pub ty: OutputType,
+    /// For http nodes: how to get it out of the answer.
+    pub from: Option<Expr>,
+}

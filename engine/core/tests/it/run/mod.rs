@@ -1,0 +1,17 @@
+//! Tests of the run state machine: examples by one door, a second opinion on random graphs, and what it costs.
+
+mod drive;
+mod graphs;
+mod loops;
+mod sub_graphs;
+mod gates;
+mod interruptions;
+
+mod random;
+mod spec;
+mod script;
+mod oracle;
+mod world;
+mod property;
+
+mod cost;

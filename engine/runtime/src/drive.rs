@@ -1,0 +1,397 @@
+//! The only loop: receive, journal and sync, fold, plan, journal the intent, perform. One transaction carries
+//! everything that became known since the last one and everything that follows from it; nothing is done
+//! before its intent is on disk.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use blueprint_core::run::{
+    Command, Event, LostBecause, Outcome, Phase, RunStatus, State, Timer, TimerPurpose,
+};
+use thiserror::Error;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::journal::{Entry, Journal};
+use crate::message::Message;
+use crate::payload::PayloadError;
+use crate::perform::{self, Handover, Job};
+use crate::scope::scope_of;
+use crate::shared::Shared;
+use crate::store::{AppendError, Fault, LEASE_TTL_MS, LeaseError, MessageId};
+use crate::trees::{collected_commits, input_commits};
+
+/// How long a process waits for a timer before it leaves the run to be resumed.
+const LONGEST_WAIT_MS: u64 = 10 * 60 * 1000;
+/// How often other processes' messages are looked for.
+const INBOX_EVERY: Duration = Duration::from_millis(200);
+/// How many events may be taken in before they are written.
+const LARGEST_BATCH: usize = 4096;
+
+/// Why a run could not be driven on. It can be resumed; nothing that is on record is lost.
+#[derive(Debug, Error)]
+pub enum DriveError {
+    /// The journal did not take events.
+    #[error("the journal could not be written")]
+    Append(#[from] AppendError),
+    /// The lease is gone.
+    #[error("another process drives the run")]
+    Lease(#[from] LeaseError),
+    /// The inbox could not be read.
+    #[error("messages to the run could not be read")]
+    Inbox(#[from] Fault),
+    /// A value of the run could not be read.
+    #[error("a value of the run could not be read")]
+    Payload(#[from] PayloadError),
+}
+
+/// How driving ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DriveEnd {
+    /// The run ended.
+    Finished(Outcome),
+    /// The run waits for somebody or for a time far away; the process may leave.
+    Waiting {
+        /// Paths of gates that are open.
+        gates: Vec<Arc<str>>,
+        /// When the next timer is due, in milliseconds since the Unix epoch.
+        next_due_ms: Option<u64>,
+    },
+    /// It was stopped and can be resumed.
+    Interrupted,
+}
+
+/// Whether to stay while the run only waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Leave at a gate or a distant timer.
+    Leave,
+    /// Stay until the run ends.
+    Stay,
+}
+
+/// Drives one run.
+#[derive(Debug)]
+pub struct Driver {
+    shared: Arc<Shared>,
+    journal: Journal,
+    state: State,
+    seq: u64,
+    /// Facts that became known and are not in the journal yet.
+    known: VecDeque<(Event, Option<MessageId>)>,
+    reports: mpsc::UnboundedReceiver<Event>,
+    report: mpsc::UnboundedSender<Event>,
+    working: BTreeMap<(Arc<str>, u32), CancellationToken>,
+    wall_fired: bool,
+}
+
+impl Driver {
+    /// Takes over a run whose journal was folded into `state` up to `seq`.
+    pub fn new(shared: Arc<Shared>, journal: Journal, state: State, seq: u64) -> Self {
+        let (report, reports) = mpsc::unbounded_channel();
+        Self {
+            shared,
+            journal,
+            state,
+            seq,
+            known: VecDeque::new(),
+            reports,
+            report,
+            working: BTreeMap::new(),
+            wall_fired: false,
+        }
+    }
+
+    /// Adds a fact to the next transaction.
+    pub fn tell(&mut self, event: Event) {
+        self.known.push_back((event, None));
+    }
+
+    /// The state as far as it is durable.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// What was issued before this process drove the run has no outcome: it is lost.
+    pub fn recover(&mut self) {
+        let lost: Vec<(Arc<str>, u32)> = self.state.in_flight().map(|(node, attempt)| (node.clone(), attempt)).collect();
+        for (node, attempt) in lost {
+            self.tell(Event::CommandLost { node, attempt, because: LostBecause::Crash });
+        }
+    }
+
+    /// Drives until the run ends, waits, or is stopped.
+    pub async fn drive(mut self, patience: Patience, stop: CancellationToken) -> (Result<DriveEnd, DriveError>, Journal) {
+        let end = self.run(patience, &stop).await;
+        for cancel in self.working.values() {
+            cancel.cancel();
+        }
+        (end, self.journal)
+    }
+
+    async fn run(&mut self, patience: Patience, stop: &CancellationToken) -> Result<DriveEnd, DriveError> {
+        let mut heartbeat = tokio::time::interval(Duration::from_millis(u64::try_from(LEASE_TTL_MS / 3).unwrap_or(5000)));
+        heartbeat.tick().await;
+        let mut inbox = tokio::time::interval(INBOX_EVERY);
+        inbox.tick().await;
+        self.read_inbox().await?;
+        loop {
+            let stopping = stop.is_cancelled();
+            let commands = self.turn(stopping).await?;
+            for command in commands {
+                self.perform(command)?;
+            }
+            if let RunStatus::Finished(outcome) = self.state.status() {
+                return Ok(DriveEnd::Finished(outcome));
+            }
+            self.hear();
+            if !self.known.is_empty() {
+                continue;
+            }
+            if stopping && self.working.is_empty() {
+                return Ok(DriveEnd::Interrupted);
+            }
+            if self.working.is_empty()
+                && let Some(end) = self.idle(patience)
+            {
+                return Ok(end);
+            }
+            let due = self.next_due();
+            tokio::select! {
+                report = self.reports.recv() => {
+                    if let Some(event) = report {
+                        self.heard(event);
+                    }
+                }
+                () = sleep_until(due, &self.shared) => {}
+                _ = heartbeat.tick() => {
+                    let now = i64::try_from(self.shared.clock.now_ms()).unwrap_or(i64::MAX);
+                    self.shared.store.heartbeat(self.journal.lease(), now).await?;
+                }
+                _ = inbox.tick() => self.read_inbox().await?,
+                () = stop.cancelled(), if !stopping => self.interrupt(),
+            }
+            self.hear();
+        }
+    }
+
+    /// One turn: everything known becomes durable together with everything that follows from it. Returns what is
+    /// to be done now.
+    async fn turn(&mut self, stopping: bool) -> Result<Vec<Command>, DriveError> {
+        let now = self.shared.clock.now_ms();
+        self.fire(now);
+        let mut events: Vec<(u64, Event)> = Vec::new();
+        let mut taking = Vec::new();
+        let mut commands = Vec::new();
+        while let Some((event, message)) = self.known.pop_front() {
+            self.state.fold(now, &event);
+            events.push((now, event));
+            taking.extend(message);
+            if events.len() >= LARGEST_BATCH {
+                break;
+            }
+        }
+        while !stopping {
+            // Issuing may make more due at once: a round that starts, a scope that opens.
+            let due = self.state.plan();
+            if due.is_empty() {
+                break;
+            }
+            for command in due {
+                let event = Event::Issued(command.clone());
+                self.state.fold(now, &event);
+                events.push((now, event));
+                commands.push(command);
+            }
+        }
+        if events.is_empty() {
+            return Ok(commands);
+        }
+        let status = status_text(&self.state);
+        self.journal.append(&self.shared.store, &events, &taking, Some(status)).await?;
+        for (at_ms, event) in events {
+            self.seq += 1;
+            self.shared.observer.journalled(&Entry { seq: self.seq, at_ms, event }, &self.state);
+        }
+        Ok(commands)
+    }
+
+    /// Timers that are due.
+    fn fire(&mut self, now: u64) {
+        let due: Vec<Timer> = self.state.timers().filter(|(_, due)| *due <= now).map(|(timer, _)| timer.clone()).collect();
+        for timer in due {
+            self.known.push_back((Event::TimerFired { timer }, None));
+        }
+        if self.state.wall_left() == Some(0) && !self.wall_fired && self.state.status() == RunStatus::Running {
+            self.wall_fired = true;
+            let timer = Timer { purpose: TimerPurpose::Wall, node: None, attempt: 0 };
+            self.known.push_back((Event::TimerFired { timer }, None));
+        }
+    }
+
+    fn next_due(&self) -> Option<u64> {
+        let timer = self.state.timers().map(|(_, due)| due).min();
+        let wall = self
+            .state
+            .wall_left()
+            .filter(|_| !self.wall_fired && self.state.is_active())
+            .map(|left| self.shared.clock.now_ms().saturating_add(left));
+        timer.into_iter().chain(wall).min()
+    }
+
+    /// Whether to leave, when nothing is being worked on.
+    fn idle(&self, patience: Patience) -> Option<DriveEnd> {
+        if patience == Patience::Stay {
+            return None;
+        }
+        let now = self.shared.clock.now_ms();
+        let next = self.state.timers().map(|(_, due)| due).min();
+        let soon = self
+            .state
+            .timers()
+            .any(|(timer, due)| timer.purpose != TimerPurpose::GateExpiry && due <= now.saturating_add(LONGEST_WAIT_MS));
+        if soon || next.is_some_and(|due| due <= now) {
+            return None;
+        }
+        let gates = self.state.open_gates().map(|inst| self.state.instance(inst).path.clone()).collect();
+        Some(DriveEnd::Waiting { gates, next_due_ms: next })
+    }
+
+    /// Stops what is being worked on, so that it can be done again later.
+    fn interrupt(&mut self) {
+        for cancel in self.working.values() {
+            cancel.cancel();
+        }
+    }
+
+    fn hear(&mut self) {
+        while let Ok(event) = self.reports.try_recv() {
+            self.heard(event);
+        }
+    }
+
+    fn heard(&mut self, event: Event) {
+        let key = match &event {
+            Event::NodeEvaluated { node, attempt, .. }
+            | Event::NodeSucceeded { node, attempt, .. }
+            | Event::NodeFailed { node, attempt, .. }
+            | Event::CommandLost { node, attempt, .. }
+            | Event::GateOpened { node, attempt, .. }
+            | Event::Escalated { node, attempt, .. } => Some((node.clone(), *attempt)),
+            _ => None,
+        };
+        if let Some(key) = key {
+            self.working.remove(&key);
+        }
+        self.known.push_back((event, None));
+    }
+
+    async fn read_inbox(&mut self) -> Result<(), DriveError> {
+        let messages = self.shared.store.pending(&self.shared.run).await?;
+        for message in messages {
+            if self.known.iter().any(|(_, id)| *id == Some(message.id)) {
+                continue;
+            }
+            match serde_json::from_str::<Message>(&message.body) {
+                Ok(parsed) => {
+                    let event = parsed.into_event(&self.state);
+                    self.known.push_back((event, Some(message.id)));
+                }
+                Err(error) => tracing::warn!(%error, "a message to the run does not parse and is ignored"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts what was journalled. Never waits for it.
+    fn perform(&mut self, command: Command) -> Result<(), DriveError> {
+        match command {
+            Command::Evaluate { node, .. } => {
+                if let Some(inst) = self.state.at(&node) {
+                    let event = perform::evaluate(&self.shared, &self.state, inst);
+                    self.known.push_back((event, None));
+                }
+            }
+            Command::StartNode { node, attempt, .. } => {
+                if let Some(job) = self.job(&node, attempt)? {
+                    let cancel = CancellationToken::new();
+                    self.working.insert((node, attempt), cancel.clone());
+                    self.spawn(perform::node(Arc::clone(&self.shared), job, cancel));
+                }
+            }
+            Command::OpenGate { node, attempt, .. } => {
+                if let Some(job) = self.job(&node, attempt)? {
+                    self.working.insert((node, attempt), CancellationToken::new());
+                    self.spawn(perform::open_gate(Arc::clone(&self.shared), job));
+                }
+            }
+            Command::Collect { node, attempt } => {
+                if let Some(inst) = self.state.at(&node) {
+                    let outputs = perform::collected_outputs(&self.shared, &self.state, inst);
+                    let commits = if self.shared.trees.is_some() { collected_commits(&self.state, inst) } else { Vec::new() };
+                    self.working.insert((node.clone(), attempt), CancellationToken::new());
+                    self.spawn(perform::collect(Arc::clone(&self.shared), node, attempt, outputs, commits));
+                }
+            }
+            Command::Escalate { node, attempt } => {
+                if let Some(inst) = self.state.at(&node) {
+                    let handover = Handover::of(&self.state, inst);
+                    self.working.insert((node, attempt), CancellationToken::new());
+                    self.spawn(perform::escalate(Arc::clone(&self.shared), handover));
+                }
+            }
+            Command::CancelNode { node, attempt } => {
+                if let Some(cancel) = self.working.get(&(node, attempt)) {
+                    cancel.cancel();
+                }
+            }
+            // Timers are looked at on every turn; a round and the end take effect by being issued.
+            Command::StartTimer { .. } | Command::StartRound { .. } | Command::Finish { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, work: impl Future<Output = Event> + Send + 'static) {
+        let report = self.report.clone();
+        tokio::spawn(async move {
+            // The receiver is gone only when the driver is, and then nobody waits for the report.
+            let _ = report.send(work.await);
+        });
+    }
+
+    fn job(&self, path: &Arc<str>, attempt: u32) -> Result<Option<Job>, DriveError> {
+        let Some(inst) = self.state.at(path) else { return Ok(None) };
+        let instance = self.state.instance(inst);
+        if !matches!(instance.phase, Phase::Running | Phase::Waiting) || instance.attempt != attempt {
+            return Ok(None);
+        }
+        let scope = scope_of(&self.state, self.shared.store.blobs(), &self.shared.secrets, inst)?;
+        let inputs = if self.shared.trees.is_some() { input_commits(&self.state, inst) } else { Vec::new() };
+        Ok(Some(Job {
+            graph: self.state.scope(instance.scope).graph,
+            node: instance.node,
+            path: Arc::clone(path),
+            attempt,
+            round: instance.round,
+            scope,
+            inputs,
+        }))
+    }
+}
+
+async fn sleep_until(due: Option<u64>, shared: &Shared) {
+    match due {
+        Some(due) => tokio::time::sleep(Duration::from_millis(due.saturating_sub(shared.clock.now_ms()))).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The status for listings.
+pub fn status_text(state: &State) -> &'static str {
+    match state.status() {
+        RunStatus::NotStarted => "starting",
+        RunStatus::Finished(outcome) => outcome.as_str(),
+        RunStatus::Running => "running",
+    }
+}

@@ -1,0 +1,337 @@
+//! `run` nodes: a command in a sandbox, on a checkout of its input tree. Values arrive as arguments and
+//! environment, never as text of a command.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use blueprint_core::format::{Expect, OutputFrom, Shell, Workspace};
+use blueprint_core::graph::{Action, Node, Run};
+use blueprint_core::run::{Failure, FailureClass, LostBecause, Success};
+use blueprint_sandbox::{
+    Backend, Ended, Exec, HOME, NotStarted, Sandbox, Spec, Status, WorkspaceMode, WorkspaceMount,
+};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Ending, Job, blocking, infra};
+use crate::logs::{Log, LogWriter, live_path};
+use crate::outputs;
+use crate::payload::keep;
+use crate::scope::{as_text, value_of};
+use crate::shared::Shared;
+use crate::trees::{Origin, Prepared};
+
+pub(super) async fn run(shared: &Arc<Shared>, job: &Job, cancel: &CancellationToken) -> Result<Success, Ending> {
+    let node = job.node(shared);
+    let Action::Run(run) = &node.action else { return Err(Ending::Lost(LostBecause::Cancelled)) };
+    let mut prepared = prepare(shared, job, node.workspace).await?;
+    let ended = attempt(shared, job, node, run, prepared.as_ref(), cancel).await;
+    let done = match ended {
+        Ok((ended, log)) => conclude(shared, job, node, run, &mut prepared, &ended, log).await,
+        Err(ending) => Err(ending),
+    };
+    let left = prepared.as_ref().map(|prepared| prepared.commit.to_string());
+    if let (Some(prepared), Some(trees)) = (prepared, &shared.trees) {
+        trees.give_back(prepared.checkout);
+    }
+    match done {
+        Err(Ending::Failed(mut failure)) => {
+            failure.tree = left;
+            Err(Ending::Failed(failure))
+        }
+        other => other,
+    }
+}
+
+/// Brings a checkout to the input tree, if the node sees the workspace.
+async fn prepare(shared: &Arc<Shared>, job: &Job, mode: Workspace) -> Result<Option<Prepared>, Ending> {
+    if mode == Workspace::None {
+        return Ok(None);
+    }
+    let (shared, job) = (Arc::clone(shared), job.clone());
+    let prepared = blocking(move || {
+        let trees = shared.trees.as_ref().ok_or_else(|| {
+            Failure::new(FailureClass::Infra, "the run has no workspace, but this node wants one")
+        })?;
+        trees.prepare(&job.inputs, origin(&shared, &job))
+    });
+    Ok(Some(prepared.await?))
+}
+
+pub(super) fn origin<'a>(shared: &Shared, job: &'a Job) -> Origin<'a> {
+    Origin { node: &job.path, attempt: job.attempt, at_ms: shared.clock.now_ms() }
+}
+
+/// Where commands see the workspace: at the project's own path, so that paths in caches and messages are the
+/// same inside and outside, unless the sandbox has something of its own there.
+fn inside(shared: &Shared, prepared: &Prepared) -> PathBuf {
+    if shared.settings.backend == Backend::None {
+        return prepared.checkout.dir().to_owned();
+    }
+    let own = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/sys", "/dev", "/tmp", "/run", "/var", "/boot", HOME];
+    let project = &shared.project;
+    let taken = own.iter().any(|own| project.starts_with(own)) || Path::new(HOME).starts_with(project);
+    if taken || project.parent().is_none() { PathBuf::from("/workspace") } else { project.clone() }
+}
+
+async fn attempt(
+    shared: &Arc<Shared>,
+    job: &Job,
+    node: &Node,
+    run: &Run,
+    prepared: Option<&Prepared>,
+    cancel: &CancellationToken,
+) -> Result<(Ended, Log), Ending> {
+    let settings = &shared.settings;
+    let workspace = prepared.map(|prepared| WorkspaceMount {
+        host: prepared.checkout.dir().to_owned(),
+        inside: inside(shared, prepared),
+        mode: match node.workspace {
+            // Without isolation nothing is mounted: what such a node writes is left uncaptured, and goes when the
+            // checkout is brought to its next tree.
+            Workspace::Scratch | Workspace::Read if settings.backend == Backend::None => WorkspaceMode::ReadWrite,
+            Workspace::Scratch => WorkspaceMode::Scratch,
+            Workspace::Read => WorkspaceMode::ReadOnly,
+            Workspace::Write | Workspace::None => WorkspaceMode::ReadWrite,
+        },
+    });
+    let exec = exec(shared, job, node, run, workspace.as_ref())?;
+    let mut limits = settings.limits;
+    if let Some(timeout) = node.timeout {
+        limits.wall = timeout;
+    }
+    let spec = Spec { workspace, read_only: settings.toolchains.read_only.clone(), limits, ..Spec::default() };
+    let sandbox_failed = |error: &(dyn std::error::Error + 'static)| {
+        Failure::new(FailureClass::Sandbox, format!("the sandbox could not do its job: {}", crate::chain(error)))
+    };
+    let mut sandbox = Sandbox::start(settings.backend, &spec).await.map_err(|error| sandbox_failed(&error))?;
+    attest(shared, &sandbox)?;
+    let (send, mut receive) = mpsc::channel(16);
+    let live = live_path(&shared.state_dir, &shared.run, &job.path, job.attempt);
+    let wanted = if node.outputs.is_empty() || matches!(node.output_from, OutputFrom::File(_)) { 0 } else { outputs::MAX_BYTES };
+    let mut log = LogWriter::new(shared.store.blobs(), &shared.redactor, live, wanted);
+    let mut seen = |line: &crate::logs::Line| shared.observer.line(&job.path, job.attempt, line);
+    let cancelled = cancel.clone().cancelled_owned();
+    let execution = async {
+        let ended = sandbox.exec(exec, &send, cancelled).await;
+        drop(send);
+        ended
+    };
+    let reading = async {
+        let mut fault = None;
+        while let Some(output) = receive.recv().await {
+            if fault.is_none()
+                && let Err(error) = log.push(output.stream, &output.bytes, &mut seen)
+            {
+                // The command goes on to its end, but without a log it cannot count.
+                fault = Some(error);
+            }
+        }
+        fault
+    };
+    let (ended, fault) = tokio::join!(execution, reading);
+    sandbox.stop().await;
+    let log = match fault {
+        Some(error) => Err(error),
+        None => log.finish(&mut seen),
+    };
+    let log = log.map_err(|error| infra("the log of the node could not be written", &error))?;
+    let ended = ended.map_err(|error| sandbox_failed(&error))?;
+    if ended.status == Status::Cancelled {
+        return Err(Ending::Lost(LostBecause::Cancelled));
+    }
+    Ok((ended, log))
+}
+
+/// Keeps what the sandboxes of this run really are, once.
+fn attest(shared: &Shared, sandbox: &Sandbox) -> Result<(), Failure> {
+    if shared.attested.get().is_none() {
+        let attestation = serde_json::to_vec(sandbox.attestation())
+            .map_err(|error| infra("the attestation of the sandbox is not JSON", &error))?;
+        let digest = shared
+            .store
+            .blobs()
+            .put(&attestation)
+            .map_err(|error| infra("the attestation of the sandbox could not be kept", &error))?;
+        // Two nodes may start their sandboxes at once; both attest the same.
+        let _ = shared.attested.set(digest.to_string());
+    }
+    Ok(())
+}
+
+fn exec(
+    shared: &Shared,
+    job: &Job,
+    node: &Node,
+    run: &Run,
+    workspace: Option<&WorkspaceMount>,
+) -> Result<Exec, Failure> {
+    let bad = |what: &str, error: &dyn std::error::Error| {
+        Failure::new(FailureClass::Command, format!("{what} of `{}` has no value: {error}", node.name))
+    };
+    let mut argv: Vec<String> = match run.shell {
+        None => run.argv.clone(),
+        // Read with errors not ignored. The line is one argument of the shell; arguments come behind it.
+        Some(Shell::Bash) => ["bash", "--noprofile", "--norc", "-euo", "pipefail", "-c"].map(str::to_owned).to_vec(),
+        Some(Shell::Sh) => ["sh", "-euc"].map(str::to_owned).to_vec(),
+    };
+    if let Some(shell) = run.shell {
+        argv.extend(run.argv.iter().cloned());
+        argv.push(shell.as_str().to_owned());
+    }
+    for arg in &run.args {
+        argv.push(as_text(&value_of(arg, &job.scope).map_err(|error| bad("an argument", &error))?));
+    }
+    let inside = workspace.map_or_else(|| PathBuf::from("/"), |workspace| workspace.inside.clone());
+    let home = if shared.settings.backend == Backend::None { Path::new("/nonexistent") } else { Path::new(HOME) };
+    let mut exec = Exec::new(argv, inside.join(&run.cwd), home);
+    let tools = &shared.settings.toolchains;
+    if !tools.path.is_empty() {
+        let base = exec.env.get("PATH").cloned().unwrap_or_default();
+        let path: Vec<String> = tools.path.iter().map(|path| path.display().to_string()).chain([base]).collect();
+        exec.env.insert("PATH".to_owned(), path.join(":"));
+    }
+    exec.env.extend(tools.env.clone());
+    let known: BTreeMap<&str, String> = BTreeMap::from([
+        ("BLUEPRINT_RUN", shared.run.clone()),
+        ("BLUEPRINT_NODE", job.path.to_string()),
+        ("BLUEPRINT_ATTEMPT", job.attempt.to_string()),
+        ("BLUEPRINT_ROUND", job.round.to_string()),
+        ("CI", "true".to_owned()),
+    ]);
+    exec.env.extend(known.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    for (name, value) in &run.env {
+        let value = value_of(value, &job.scope).map_err(|error| bad(&format!("the variable `{name}`"), &error))?;
+        exec.env.insert(name.clone(), as_text(&value));
+    }
+    if let Some(stdin) = &run.stdin {
+        let text = stdin.render(&job.scope).map_err(|error| bad("the standard input", &error))?;
+        exec.stdin = Some(text.into_bytes());
+    }
+    Ok(exec)
+}
+
+/// Says whether the end of a command is a success, and keeps what it made.
+async fn conclude(
+    shared: &Arc<Shared>,
+    job: &Job,
+    node: &Node,
+    run: &Run,
+    prepared: &mut Option<Prepared>,
+    ended: &Ended,
+    log: Log,
+) -> Result<Success, Ending> {
+    let mut record = json!({
+        "log": log.digest.map(|digest| digest.to_string()),
+        "exit": ended.status.shell_code(),
+        "isolation": shared.settings.backend.name(),
+        "attestation": shared.attested.get(),
+        "wall_ms": ended.usage.wall.as_millis() as u64,
+        "cpu_ms": (ended.usage.user + ended.usage.system).as_millis() as u64,
+        "max_rss_bytes": ended.usage.max_rss_bytes,
+    });
+    if ended.truncated {
+        record["truncated"] = Value::Bool(true);
+    }
+    let fail = |class, message: String| {
+        let fingerprint = matches!(class, FailureClass::Command | FailureClass::Timeout)
+            .then(|| crate::fingerprint::of(&message, &log.tail));
+        Failure { class, message, fingerprint, tree: None, record: record.clone() }
+    };
+    let program = run.argv.first().map_or("", String::as_str);
+    match &ended.status {
+        Status::Exit(code) if accepts(&run.expect, *code) => {}
+        Status::Exit(code) => {
+            return Err(fail(FailureClass::Command, format!("`{program}` exited with {code}{}", expected(&run.expect))).into());
+        }
+        Status::Signal(signal) => return Err(fail(FailureClass::Command, format!("`{program}` was ended by signal {signal}")).into()),
+        Status::NotStarted(NotStarted::ProgramNotFound) => {
+            return Err(fail(FailureClass::Command, format!("the program `{program}` was not found")).into());
+        }
+        Status::NotStarted(NotStarted::NotExecutable { errno }) => {
+            return Err(fail(FailureClass::Command, format!("the program `{program}` cannot be executed (errno {errno})")).into());
+        }
+        Status::NotStarted(NotStarted::WorkingDirectory { errno }) => {
+            return Err(fail(FailureClass::Command, format!("the folder `{}` cannot be entered (errno {errno})", run.cwd)).into());
+        }
+        Status::TimedOut => {
+            let limit = node.timeout.unwrap_or(shared.settings.limits.wall);
+            return Err(fail(FailureClass::Timeout, format!("`{program}` took longer than {}", crate::human(limit))).into());
+        }
+        Status::OutputLimit => return Err(fail(FailureClass::Command, format!("`{program}` wrote more output than it may")).into()),
+        Status::MemoryLimit => return Err(fail(FailureClass::Command, format!("`{program}` used more memory than it may")).into()),
+        Status::Cancelled => return Err(Ending::Lost(LostBecause::Cancelled)),
+    }
+    let outputs = typed_outputs(shared, node, prepared.as_ref(), &log.stdout).map_err(|message| fail(FailureClass::Command, message))?;
+    if !node.artifacts.is_empty()
+        && let Some(prepared) = prepared.as_ref()
+    {
+        record["artifacts"] = crate::artifacts::keep(shared.store.blobs(), &shared.redactor, prepared.checkout.dir(), &node.artifacts)
+            .map_err(|message| fail(FailureClass::Command, message))?;
+    }
+    let mut tree = None;
+    if node.workspace == Workspace::Write
+        && let Some(mut held) = prepared.take()
+    {
+        let (shared, job) = (Arc::clone(shared), job.clone());
+        let (held, captured) = blocking(move || {
+            let trees = shared.trees.as_ref().ok_or_else(|| Failure::new(FailureClass::Infra, "the run has no workspace"))?;
+            let captured = trees.capture(&mut held, origin(&shared, &job));
+            Ok((held, captured))
+        })
+        .await?;
+        *prepared = Some(held);
+        let (commit, flagged) = captured?;
+        tree = commit.map(|commit| commit.to_string());
+        if !flagged.is_empty() {
+            record["flagged"] = json!(flagged);
+        }
+    } else if let Some(prepared) = prepared.as_ref().filter(|prepared| prepared.merged) {
+        tree = Some(prepared.commit.to_string());
+    }
+    Ok(Success { outputs, tree, record })
+}
+
+fn accepts(expect: &Expect, code: i32) -> bool {
+    match expect {
+        Expect::Success => code == 0,
+        Expect::Failure => code != 0,
+        Expect::Any => true,
+        Expect::Codes(codes) => codes.contains(&i64::from(code)),
+    }
+}
+
+fn expected(expect: &Expect) -> String {
+    match expect {
+        Expect::Success | Expect::Any => String::new(),
+        Expect::Failure => ", but was expected to fail".to_owned(),
+        Expect::Codes(codes) => {
+            let codes: Vec<String> = codes.iter().map(ToString::to_string).collect();
+            format!(", expected {}", codes.join(" or "))
+        }
+    }
+}
+
+fn typed_outputs(
+    shared: &Shared,
+    node: &Node,
+    prepared: Option<&Prepared>,
+    stdout: &[u8],
+) -> Result<Option<blueprint_core::run::Payload>, String> {
+    if node.outputs.is_empty() {
+        return Ok(None);
+    }
+    let value = match (&node.output_from, prepared) {
+        (OutputFrom::File(file), Some(prepared)) => {
+            let text = crate::artifacts::read_inside(prepared.checkout.dir(), &file.value, outputs::MAX_BYTES)?;
+            outputs::parse(&node.output_from, &node.outputs, &shared.redactor.redact(&text))?
+        }
+        (OutputFrom::File(file), None) => {
+            return Err(format!("the outputs are to be read from `{}`, but the node has no workspace", file.value));
+        }
+        _ => outputs::parse(&node.output_from, &node.outputs, stdout)?,
+    };
+    keep(shared.store.blobs(), value).map(Some).map_err(|error| crate::chain(&error))
+}

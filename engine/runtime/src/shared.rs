@@ -1,0 +1,86 @@
+//! What every part of a driven run shares. Nothing here changes what the run does next.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use blueprint_core::graph::Program;
+use blueprint_core::run::State;
+use blueprint_sandbox::{Backend, Limits, ReadOnlyMount};
+
+use crate::clock::Clock;
+use crate::journal::Entry;
+use crate::logs::Line;
+use crate::redact::Redactor;
+use crate::store::Store;
+use crate::trees::Trees;
+
+/// How nodes are run on this machine.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How commands are isolated.
+    pub backend: Backend,
+    /// Limits of every command; a node's own time limit comes on top.
+    pub limits: Limits,
+    /// What of the host commands may see besides the base system.
+    pub toolchains: Toolchains,
+}
+
+/// Tools of the host that sandboxes may use.
+#[derive(Debug, Clone, Default)]
+pub struct Toolchains {
+    /// Read-only parts of the host.
+    pub read_only: Vec<ReadOnlyMount>,
+    /// Folders in front of `PATH`.
+    pub path: Vec<PathBuf>,
+    /// Variables the tools need.
+    pub env: BTreeMap<String, String>,
+}
+
+/// Sees what happens. Called after the fact is durable, on the driving thread: must be quick.
+pub trait Observer: Send + Sync + std::fmt::Debug {
+    /// A fact was journalled.
+    fn journalled(&self, entry: &Entry, state: &State);
+    /// A node wrote a line.
+    fn line(&self, node: &str, attempt: u32, line: &Line);
+}
+
+/// Sees nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn journalled(&self, _: &Entry, _: &State) {}
+    fn line(&self, _: &str, _: u32, _: &Line) {}
+}
+
+/// What the parts of one driven run share.
+#[derive(Debug)]
+pub struct Shared {
+    /// The run.
+    pub run: String,
+    /// Its graphs.
+    pub program: Arc<Program>,
+    /// The journal.
+    pub store: Arc<Store>,
+    /// The project folder.
+    pub project: PathBuf,
+    /// The state folder.
+    pub state_dir: PathBuf,
+    /// Time.
+    pub clock: Arc<Clock>,
+    /// How nodes are run.
+    pub settings: Settings,
+    /// The secrets, by name.
+    pub secrets: BTreeMap<String, String>,
+    /// Keeps them out of everything that is written.
+    pub redactor: Redactor,
+    /// The trees, if the run has a workspace.
+    pub trees: Option<Trees>,
+    /// Sees what happens.
+    pub observer: Arc<dyn Observer>,
+    /// The attestation of the sandboxes, once the first one started: kept once, named by each node.
+    pub attested: OnceLock<String>,
+    /// The HTTP client, once it is needed.
+    pub http: OnceLock<reqwest::Client>,
+}

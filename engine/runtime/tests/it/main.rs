@@ -1,0 +1,4 @@
+//! Integration tests of this crate, one binary.
+
+mod store;
+mod workspace;

@@ -1,0 +1,154 @@
+//! How a sandbox fails, as opposed to how a command in it fails.
+//! A failure here always says what to do; it must never be mistaken for a command's own exit.
+
+use std::{io, path::PathBuf};
+
+use thiserror::Error;
+
+use crate::{
+    contract::Backend,
+    wire::{Failure, FrameError, Stage},
+};
+
+/// Why no sandbox could be started. Nothing ran.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// What was asked for makes no sense.
+    #[error("the sandbox cannot be described: {0}")]
+    BadSpec(String),
+    /// A directory that should be mounted is missing or unusable.
+    #[error("`{path}` cannot be mounted into the sandbox")]
+    Source {
+        /// The directory on the host.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The backend cannot do what was asked for; nothing weaker was used instead.
+    #[error("the backend `{backend}` cannot provide {what}", backend = backend.name())]
+    Unsupported {
+        /// Which backend.
+        backend: Backend,
+        /// What it lacks.
+        what: String,
+    },
+    /// The program that builds the sandbox could not be started.
+    #[error("`{program}` could not be started")]
+    Spawn {
+        /// The program.
+        program: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A step of the set-up failed.
+    #[error("the sandbox could not be set up ({detail}); {advice}")]
+    Setup {
+        /// Which step.
+        stage: Stage,
+        /// What failed and why.
+        detail: String,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// The builder went away without a word.
+    #[error("the sandbox ended before it was ready{0}")]
+    Died(String),
+    /// It did not become ready in time.
+    #[error("the sandbox was not ready in time")]
+    TimedOut,
+    /// It answered something that is not the protocol.
+    #[error("the sandbox does not speak the guest protocol: {0}")]
+    Protocol(String),
+    /// The channel to it broke.
+    #[error("the channel to the sandbox broke")]
+    Channel(#[source] io::Error),
+}
+
+/// Why a command could not be carried through. Its outcome is unknown; the sandbox is over.
+#[derive(Debug, Error)]
+pub enum ExecError {
+    /// The command itself is malformed.
+    #[error("the command cannot be described: {0}")]
+    BadCommand(String),
+    /// The guest could not confine or create the process; nothing ran.
+    #[error("the sandbox could not run the command ({detail}); {advice}")]
+    Refused {
+        /// Which step.
+        stage: Stage,
+        /// What failed and why.
+        detail: String,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// The sandbox ended under the command.
+    #[error("the sandbox ended while the command was running")]
+    Died,
+    /// An earlier command was abandoned half-way, so this sandbox cannot be used any more.
+    #[error("an earlier command in this sandbox was abandoned")]
+    Abandoned,
+    /// The guest said something that is not the protocol.
+    #[error("the sandbox broke the guest protocol: {0}")]
+    Protocol(String),
+    /// The channel to it broke.
+    #[error("the channel to the sandbox broke")]
+    Channel(#[source] io::Error),
+}
+
+impl From<FrameError> for StartError {
+    fn from(error: FrameError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+impl From<FrameError> for ExecError {
+    fn from(error: FrameError) -> Self {
+        Self::Protocol(error.to_string())
+    }
+}
+
+impl From<Failure> for StartError {
+    fn from(failure: Failure) -> Self {
+        Self::Setup { stage: failure.stage, detail: describe(&failure), advice: advice(&failure) }
+    }
+}
+
+impl From<Failure> for ExecError {
+    fn from(failure: Failure) -> Self {
+        Self::Refused { stage: failure.stage, detail: describe(&failure), advice: advice(&failure) }
+    }
+}
+
+fn describe(failure: &Failure) -> String {
+    match failure.errno {
+        Some(errno) => format!("{}: {}", failure.detail, io::Error::from_raw_os_error(errno)),
+        None => failure.detail.clone(),
+    }
+}
+
+fn advice(failure: &Failure) -> &'static str {
+    match failure.stage {
+        Stage::Namespaces | Stage::Identity => {
+            "allow unprivileged user namespaces (`kernel.unprivileged_userns_clone`, \
+             `user.max_user_namespaces`, `kernel.apparmor_restrict_unprivileged_userns`, or the seccomp \
+             profile of an outer container), or choose the backend `bubblewrap`"
+        }
+        Stage::Source => "check that the path exists and that you may read it",
+        Stage::WorkspaceOwner => {
+            "keep the workspace on a file system that supports id-mapped mounts (ext4, xfs, btrfs, tmpfs), \
+             or run as a user other than root"
+        }
+        Stage::Mounts => "an outer container may forbid mounts; run outside of it or choose another backend",
+        Stage::Landlock => "use a kernel of version 5.19 or newer with Landlock enabled (`lsm=landlock,...`)",
+        Stage::Seccomp => "use a kernel with seccomp filters (`CONFIG_SECCOMP_FILTER`)",
+        Stage::Network => "an outer container may forbid network namespaces; run outside of it",
+        Stage::Guest => {
+            "check that the executable is readable and, for `bubblewrap`, that `bwrap` is installed"
+        }
+        Stage::ResourceLimits | Stage::Privileges | Stage::Spawn => {
+            "the host may be out of processes, memory or files"
+        }
+        Stage::Boot | Stage::Protocol => "use the same version of the program on both sides",
+    }
+}

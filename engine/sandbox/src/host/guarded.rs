@@ -1,0 +1,399 @@
+//! Sandboxes with a guest inside: starts them, drives one command over the channel, takes them down.
+//! Trusts the guest for nothing that matters to the host: time, output and death are watched here as well.
+
+use std::{
+    future::Future,
+    path::PathBuf,
+    pin::pin,
+    process::Stdio,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, ChildStderr, Command},
+    sync::mpsc,
+    time::{self, Instant},
+};
+
+use crate::{
+    attestation::Attestation,
+    contract::{Backend, Ended, Exec, Limits, NotStarted, Output, Spec, Status, Usage, WorkspaceMode},
+    error::{ExecError, StartError},
+    host::{
+        Launcher,
+        accounting::Counters,
+        channel::{Broken, Incoming, Reader, Writer},
+        flow::{Cap, Input, Progress},
+    },
+    launcher::{HIDDEN_ARGUMENT, remove_groups},
+    wire::{
+        Boot, BootBackend, Cause, End, ExitReport, Failure, Frame, Hello, Kind, PROTOCOL_VERSION, Ready,
+        Request, StopRequest,
+    },
+};
+
+/// Time a sandbox may take to become ready.
+const START_TIME: Duration = Duration::from_secs(20);
+
+/// Time the guest may take beyond what it was given, before it is killed with everything inside.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Error text of a builder that is kept, in bytes.
+const COMPLAINT_BYTES: u64 = 4096;
+
+/// A sandbox with a guest.
+#[derive(Debug)]
+pub(super) struct Guarded {
+    builder: Child,
+    complaints: ChildStderr,
+    reader: Reader,
+    writer: Writer,
+    attestation: Attestation,
+    limits: Limits,
+    name: String,
+    control_groups: Vec<PathBuf>,
+    last_stream: u32,
+    state: State,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    Busy,
+    Over,
+}
+
+impl Guarded {
+    pub(super) async fn start(
+        launcher: &Launcher,
+        backend: Backend,
+        spec: &Spec,
+    ) -> Result<Self, StartError> {
+        let mut sandbox = Self::spawn(launcher, backend, spec)?;
+        match time::timeout(START_TIME, sandbox.greet()).await {
+            Ok(Ok(())) => Ok(sandbox),
+            Ok(Err(error)) => {
+                sandbox.end().await;
+                Err(error)
+            }
+            Err(_) => {
+                sandbox.end().await;
+                Err(StartError::TimedOut)
+            }
+        }
+    }
+
+    fn spawn(launcher: &Launcher, backend: Backend, spec: &Spec) -> Result<Self, StartError> {
+        if backend == Backend::Bubblewrap
+            && spec.workspace.as_ref().is_some_and(|mount| mount.mode == WorkspaceMode::Scratch)
+        {
+            let what = "a workspace whose changes are thrown away".to_owned();
+            return Err(StartError::Unsupported { backend, what });
+        }
+        let failed = |source| StartError::Spawn { program: launcher.program().to_owned(), source };
+        let mut child = Command::new(launcher.program())
+            .arg(HIDDEN_ARGUMENT)
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // What a terminal sends to our group must reach us alone; we decide when a sandbox ends.
+            .process_group(0)
+            .spawn()
+            .map_err(failed)?;
+        let (Some(stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        else {
+            return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
+        };
+        let boot = Boot {
+            backend: if backend == Backend::Bubblewrap {
+                BootBackend::Bubblewrap
+            } else {
+                BootBackend::Process
+            },
+            spec: spec.clone(),
+            name: unique_name(),
+            guest: launcher.resolved().map_err(failed)?,
+        };
+        let mut sandbox = Self {
+            builder: child,
+            complaints: stderr,
+            reader: Reader::new(stdout),
+            writer: Writer::new(stdin),
+            attestation: Attestation::unisolated(backend),
+            name: boot.name.clone(),
+            limits: spec.limits,
+            control_groups: Vec::new(),
+            last_stream: 0,
+            state: State::Idle,
+        };
+        let bad = StartError::BadSpec;
+        sandbox.writer.queue_json(Kind::Boot, 0, &boot).map_err(bad)?;
+        Ok(sandbox)
+    }
+
+    async fn greet(&mut self) -> Result<(), StartError> {
+        let nonce = nonce();
+        let hello = Hello { version: PROTOCOL_VERSION, nonce };
+        self.writer.queue_json(Kind::Hello, 0, &hello).map_err(StartError::Protocol)?;
+        self.writer.flush().await;
+        let frame = match self.reader.next().await {
+            Ok(Incoming::Frame(frame)) => frame,
+            Ok(Incoming::Closed) => return Err(StartError::Died(self.complaint().await)),
+            Err(Broken::Frame(error)) => return Err(error.into()),
+            Err(Broken::Io(error)) => return Err(StartError::Channel(error)),
+        };
+        let malformed = |error: serde_json::Error| StartError::Protocol(error.to_string());
+        match frame.kind {
+            Kind::Ready => {
+                let ready: Ready = serde_json::from_slice(&frame.payload).map_err(malformed)?;
+                if ready.version != PROTOCOL_VERSION || ready.nonce != nonce {
+                    return Err(StartError::Protocol("the answer is not for this greeting".to_owned()));
+                }
+                self.attestation = ready.attestation;
+                // Only directories that are named after this sandbox: we are going to remove them.
+                let ours =
+                    |group: &PathBuf| group.starts_with("/sys/fs/cgroup") && group.ends_with(&self.name);
+                self.control_groups = ready.control_groups.into_iter().filter(ours).collect();
+                Ok(())
+            }
+            Kind::Error => Err(serde_json::from_slice::<Failure>(&frame.payload).map_err(malformed)?.into()),
+            kind => Err(StartError::Protocol(format!("{kind:?} is no answer to a greeting"))),
+        }
+    }
+
+    pub(super) fn attestation(&self) -> &Attestation {
+        &self.attestation
+    }
+
+    pub(super) async fn exec(
+        &mut self,
+        exec: Exec,
+        output: &mpsc::Sender<Output>,
+        cancel: impl Future<Output = ()>,
+    ) -> Result<Ended, ExecError> {
+        match self.state {
+            State::Idle => self.state = State::Busy,
+            State::Busy => return Err(ExecError::Abandoned),
+            State::Over => return Err(ExecError::Died),
+        }
+        let outcome = self.drive(exec, output, cancel).await;
+        match &outcome {
+            Ok(Driven::Whole(_)) | Err(ExecError::Refused { .. } | ExecError::BadCommand(_)) => {
+                self.state = State::Idle;
+            }
+            Ok(Driven::Broken(_)) | Err(_) => self.end().await,
+        }
+        outcome.map(|driven| match driven {
+            Driven::Whole(ended) | Driven::Broken(ended) => ended,
+        })
+    }
+
+    async fn drive(
+        &mut self,
+        exec: Exec,
+        output: &mpsc::Sender<Output>,
+        cancel: impl Future<Output = ()>,
+    ) -> Result<Driven, ExecError> {
+        self.last_stream = self.last_stream.wrapping_add(1);
+        let stream = self.last_stream;
+        let wall = exec.wall.map_or(self.limits.wall, |wall| wall.min(self.limits.wall));
+        let grace = self.limits.grace;
+        let request = Request {
+            argv: exec.argv,
+            env: exec.env,
+            cwd: exec.cwd,
+            stdin: exec.stdin.is_some(),
+            wall_ms: millis(wall),
+            grace_ms: millis(grace),
+            output_bytes: self.limits.output_bytes,
+        };
+        self.writer.queue_json(Kind::Exec, stream, &request).map_err(ExecError::BadCommand)?;
+        let before = Counters::read(&self.control_groups);
+        let started = Instant::now();
+        let mut input = Input::new(exec.stdin);
+        let mut progress = Progress { kept: 0, cap: self.limits.output_bytes, pending: None };
+        let mut asked: Option<Status> = None;
+        let mut timer = far(started, wall);
+        let mut cancel = pin!(cancel);
+        loop {
+            input.offer(stream, &mut self.writer)?;
+            let waiting = !self.writer.is_idle();
+            let holding = progress.pending.is_some();
+            tokio::select! {
+                incoming = self.reader.next(), if !holding => match incoming {
+                    Ok(Incoming::Frame(frame)) if frame.stream == stream => match frame.kind {
+                        Kind::Stdout | Kind::Stderr => {
+                            if progress.take(frame) == Cap::Exceeded {
+                                let usage = Usage { wall: started.elapsed(), output_bytes: progress.kept, ..Usage::default() };
+                                if let Some(rest) = progress.pending.take() {
+                                    drop(output.send_timeout(rest, PATIENCE).await);
+                                }
+                                return Ok(Driven::Broken(Ended { status: Status::OutputLimit, usage, truncated: true }));
+                            }
+                        }
+                        Kind::StdinCredit => input.grant(&frame.payload)?,
+                        Kind::Exit => {
+                            let report: ExitReport = parse(&frame)?;
+                            let counted = Counters::read(&self.control_groups).since(before);
+                            return Ok(Driven::Whole(conclude(&report, asked, counted)));
+                        }
+                        Kind::Error => return Err(parse::<Failure>(&frame)?.into()),
+                        kind => return Err(ExecError::Protocol(format!("a guest does not send {kind:?}"))),
+                    },
+                    Ok(Incoming::Frame(frame)) if frame.kind == Kind::Error => {
+                        return Err(parse::<Failure>(&frame)?.into());
+                    }
+                    // Late words about an earlier command.
+                    Ok(Incoming::Frame(_)) => {}
+                    Ok(Incoming::Closed) => {
+                        let counted = Counters::read(&self.control_groups).since(before);
+                        let status = match asked {
+                            Some(status) => status,
+                            None if counted.memory_kills > 0 => Status::MemoryLimit,
+                            None => return Err(ExecError::Died),
+                        };
+                        return Ok(Driven::Broken(broken(status, started, &progress, counted)));
+                    }
+                    Err(Broken::Frame(error)) => return Err(error.into()),
+                    Err(Broken::Io(error)) => return Err(ExecError::Channel(error)),
+                },
+                permit = output.reserve(), if holding => {
+                    if let (Ok(permit), Some(held)) = (permit, progress.pending.take()) {
+                        permit.send(held);
+                    } else {
+                        progress.pending = None;
+                    }
+                }
+                () = self.writer.progress(), if waiting => {}
+                () = cancel.as_mut(), if asked.is_none() => {
+                    asked = Some(Status::Cancelled);
+                    timer = self.ask_to_stop(stream, grace)?;
+                }
+                () = time::sleep_until(timer) => match asked.take() {
+                    None => {
+                        asked = Some(Status::TimedOut);
+                        timer = self.ask_to_stop(stream, grace)?;
+                    }
+                    // The guest had its time. Its outside parent goes, and with it everything inside.
+                    Some(status) => {
+                        return Ok(Driven::Broken(broken(status, started, &progress, Counters::default())));
+                    }
+                },
+            }
+        }
+    }
+
+    fn ask_to_stop(&mut self, stream: u32, grace: Duration) -> Result<Instant, ExecError> {
+        let request = StopRequest { grace_ms: millis(grace) };
+        self.writer.queue_json(Kind::Kill, stream, &request).map_err(ExecError::Protocol)?;
+        Ok(far(Instant::now(), grace.saturating_add(PATIENCE)))
+    }
+
+    pub(super) async fn stop(mut self) {
+        self.end().await;
+    }
+
+    /// Closes the channel, which ends the guest and all it runs; kills what does not obey.
+    async fn end(&mut self) {
+        self.state = State::Over;
+        self.writer.close();
+        if time::timeout(PATIENCE, self.builder.wait()).await.is_err() {
+            drop(self.builder.start_kill());
+            drop(self.builder.wait().await);
+            // Its first process dies with it, and the channel's other end with that.
+            let gone = async { while matches!(self.reader.next().await, Ok(Incoming::Frame(_))) {} };
+            drop(time::timeout(PATIENCE, gone).await);
+        }
+        let left: Vec<_> = self.control_groups.iter().filter(|group| group.exists()).cloned().collect();
+        if !left.is_empty() {
+            drop(tokio::task::spawn_blocking(move || remove_groups(&left)).await);
+        }
+    }
+
+    /// What the builder said before it went away.
+    async fn complaint(&mut self) -> String {
+        let mut text = Vec::new();
+        let mut complaints = (&mut self.complaints).take(COMPLAINT_BYTES);
+        let complete = time::timeout(PATIENCE, complaints.read_to_end(&mut text)).await.is_ok();
+        if !complete || text.is_empty() {
+            return String::new();
+        }
+        let line: String =
+            String::from_utf8_lossy(&text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        format!(" ({})", line.trim())
+    }
+}
+
+/// How a command was carried through.
+enum Driven {
+    /// The sandbox can run another.
+    Whole(Ended),
+    /// The command is over because the sandbox is.
+    Broken(Ended),
+}
+
+fn conclude(report: &ExitReport, asked: Option<Status>, counted: Counters) -> Ended {
+    let natural = match report.end {
+        End::Signal(libc::SIGKILL) if counted.memory_kills > 0 => Status::MemoryLimit,
+        End::Exit(code) => Status::Exit(code),
+        End::Signal(signal) => Status::Signal(signal),
+        End::NotExecuted(libc::ENOENT) => Status::NotStarted(NotStarted::ProgramNotFound),
+        End::NotExecuted(errno) => Status::NotStarted(NotStarted::NotExecutable { errno }),
+        End::NoWorkingDirectory(errno) => Status::NotStarted(NotStarted::WorkingDirectory { errno }),
+    };
+    let status = match report.cause {
+        // It ended by itself, perhaps just before we asked it to.
+        None => natural,
+        Some(Cause::Asked) => asked.unwrap_or(Status::Cancelled),
+        Some(Cause::Wall) => Status::TimedOut,
+        Some(Cause::Output) => Status::OutputLimit,
+        Some(Cause::Memory) => Status::MemoryLimit,
+    };
+    let usage =
+        Usage { memory_kills: counted.memory_kills, refused_pids: counted.refused_pids, ..report.usage };
+    Ended { status, usage, truncated: report.truncated }
+}
+
+fn broken(status: Status, started: Instant, progress: &Progress, counted: Counters) -> Ended {
+    let usage = Usage {
+        wall: started.elapsed(),
+        output_bytes: progress.kept,
+        memory_kills: counted.memory_kills,
+        refused_pids: counted.refused_pids,
+        ..Usage::default()
+    };
+    // Output that was still under way is lost with the sandbox.
+    Ended { status, usage, truncated: true }
+}
+
+fn parse<T: serde::de::DeserializeOwned>(frame: &Frame) -> Result<T, ExecError> {
+    serde_json::from_slice(&frame.payload).map_err(|error| ExecError::Protocol(error.to_string()))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A moment to wait for, even if it would lie beyond what the clock can say.
+pub(super) fn far(from: Instant, after: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_hours(24 * 365 * 100);
+    from.checked_add(after.min(CENTURY)).unwrap_or(from)
+}
+
+/// A name for control groups that no other sandbox of this host has now.
+fn unique_name() -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!("blueprint-{}-{number}", std::process::id())
+}
+
+/// A number that no earlier conversation can have used. It need not be secret: nothing but the guest can
+/// write to the channel.
+fn nonce() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
+}

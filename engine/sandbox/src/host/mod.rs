@@ -1,0 +1,19 @@
+//! The engine's side: starts sandboxes, runs commands in them and takes them down.
+//! Asynchronous; the only part of the crate that may use a runtime.
+
+mod accounting;
+mod channel;
+mod check;
+mod child;
+mod direct;
+mod flow;
+mod guarded;
+mod launcher;
+mod probe;
+mod sandbox;
+mod sweep;
+
+pub use launcher::Launcher;
+pub use probe::{ProbeReport, Verdict, probe, probe_with};
+pub use sandbox::Sandbox;
+pub use sweep::sweep_leftovers;

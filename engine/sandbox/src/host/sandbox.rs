@@ -1,0 +1,79 @@
+//! A started sandbox, whatever built it.
+//! Dropping it ends everything inside; `stop` also waits until that has happened.
+
+use std::future::Future;
+
+use tokio::sync::mpsc;
+
+use crate::{
+    attestation::Attestation,
+    contract::{Backend, Ended, Exec, Output, Spec},
+    error::{ExecError, StartError},
+    host::{Launcher, check, direct::Direct, guarded::Guarded},
+};
+
+/// A started sandbox. Runs one command at a time.
+#[derive(Debug)]
+pub struct Sandbox {
+    kind: Kind,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Guarded(Box<Guarded>),
+    Direct(Box<Direct>),
+}
+
+impl Sandbox {
+    /// Starts a sandbox, using the running program as launcher.
+    pub async fn start(backend: Backend, spec: &Spec) -> Result<Self, StartError> {
+        Self::start_with(&Launcher::this_program(), backend, spec).await
+    }
+
+    /// Starts a sandbox with another launcher.
+    pub async fn start_with(launcher: &Launcher, backend: Backend, spec: &Spec) -> Result<Self, StartError> {
+        check::spec(spec)?;
+        let kind = match backend {
+            Backend::Process | Backend::Bubblewrap => {
+                Kind::Guarded(Box::new(Guarded::start(launcher, backend, spec).await?))
+            }
+            Backend::None => Kind::Direct(Box::new(Direct::start(spec)?)),
+        };
+        Ok(Self { kind })
+    }
+
+    /// Runs a command to its end and sends what it writes to `output`.
+    ///
+    /// A slow receiver slows the command down; a dropped one discards the output. When `cancel` completes,
+    /// or the wall time is up, the command's process group gets `SIGTERM` and after the grace period
+    /// everything it started is killed. Whatever the command leaves running is killed when its main process
+    /// ends. If the returned future is dropped half-way, the sandbox can only be stopped.
+    pub async fn exec(
+        &mut self,
+        exec: Exec,
+        output: &mpsc::Sender<Output>,
+        cancel: impl Future<Output = ()>,
+    ) -> Result<Ended, ExecError> {
+        check::exec(&exec)?;
+        match &mut self.kind {
+            Kind::Guarded(sandbox) => sandbox.exec(exec, output, cancel).await,
+            Kind::Direct(sandbox) => sandbox.exec(exec, output, cancel).await,
+        }
+    }
+
+    /// What this sandbox really is.
+    pub fn attestation(&self) -> &Attestation {
+        match &self.kind {
+            Kind::Guarded(sandbox) => sandbox.attestation(),
+            Kind::Direct(sandbox) => sandbox.attestation(),
+        }
+    }
+
+    /// Ends everything inside and waits until it is gone.
+    pub async fn stop(self) {
+        match self.kind {
+            Kind::Guarded(sandbox) => sandbox.stop().await,
+            Kind::Direct(_) => {}
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The program side: what the hidden sub-command does before it becomes the guest.
+//! Runs single-threaded, before any runtime exists; it must never run as part of the engine's own process.
+
+mod bubblewrap;
+mod cgroup;
+mod entry;
+mod etc;
+mod fault;
+mod identity;
+mod process;
+mod sources;
+mod view;
+
+pub(crate) use cgroup::remove_groups;
+pub(crate) use entry::report;
+pub use entry::{HIDDEN_ARGUMENT, launcher_main};
+pub(crate) use fault::{During, fault};

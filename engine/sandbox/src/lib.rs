@@ -1,0 +1,24 @@
+//! Isolates: one contract for running a node's command, and the backends behind it.
+//! Knows nothing of graphs, runs or nodes, and never falls back to a weaker backend than the one asked for.
+
+mod attestation;
+mod contract;
+mod error;
+mod guest;
+mod host;
+mod kernel;
+mod launcher;
+pub mod wire;
+
+pub use attestation::{
+    Applied, Attestation, Enforcement, Enforcer, Isolation, MountAccess, MountNote, Network, ProcView,
+    WorkspaceOwner,
+};
+pub use contract::{
+    Backend, Ended, Exec, HOME, HostIds, Limits, NotStarted, Output, ReadOnlyMount, Spec, Status, Stream,
+    Usage, WorkspaceMode, WorkspaceMount,
+};
+pub use error::{ExecError, StartError};
+pub use host::{Launcher, ProbeReport, Sandbox, Verdict, probe, probe_with, sweep_leftovers};
+pub use launcher::{HIDDEN_ARGUMENT, launcher_main};
+pub use wire::Stage;

@@ -1,0 +1,11 @@
+//! Integration tests of this crate, one binary.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected fails")]
+
+mod desk;
+mod endings;
+mod engine;
+mod hostile;
+mod lifecycle;
+mod scene;
+mod wire;
+mod workspaces;
