@@ -59,7 +59,10 @@ impl Context {
             project: read_if_there(project.join("blueprint.toml"))?,
             user: user.map(read_if_there).transpose()?.flatten(),
         };
-        let settings = resolve(&sources).map_err(|errors| CliError::usage(errors.to_string()))?;
+        let settings = resolve(&sources).map_err(|errors| {
+            let said = CliError::usage("the settings cannot be used");
+            errors.iter().fold(said, |said, error| said.because(error)).hint("mend them; `blueprint config show` says where each value comes from")
+        })?;
         for notice in settings.notices() {
             terminal::error_line(&format!("note: {notice}"));
         }

@@ -146,7 +146,9 @@ fn pictures(finding: &Finding, texts: &mut Texts<'_>, unplaced: &mut Vec<String>
         let mut groups: Vec<Vec<Placed>> = Vec::new();
         for mark in marks {
             match groups.last_mut() {
-                Some(group) if group.iter().any(|other| mark.lines.0 <= other.lines.1 + APART) => group.push(mark),
+                Some(group) if group.iter().any(|other| mark.lines.0 <= other.lines.1 + APART) => {
+                    group.push(mark);
+                }
                 _ => groups.push(vec![mark]),
             }
         }
@@ -197,13 +199,18 @@ fn picture(file: &str, text: &str, starts: &[usize], marks: Vec<Placed>) -> Pict
         if end - begin > WIDE {
             let here = marks.iter().filter(|mark| mark.lines.0 <= line && line <= mark.lines.1);
             let start = here.map(|mark| mark.range.start.max(begin)).min().unwrap_or(begin);
-            visible = boundary(text, start.saturating_sub(AROUND)).max(begin)..boundary(text, (start + 2 * AROUND).min(end));
+            visible = boundary(text, start.saturating_sub(AROUND)).max(begin)
+                ..boundary(text, (start + 2 * AROUND).min(end));
         }
         shown.line(text, begin..end, &visible);
     }
     let marks = marks
         .into_iter()
-        .map(|mark| Mark { kind: mark.kind, range: shown.at(mark.range.start)..shown.at(mark.range.end), label: mark.label })
+        .map(|mark| Mark {
+            kind: mark.kind,
+            range: shown.at(mark.range.start)..shown.at(mark.range.end),
+            label: mark.label,
+        })
         .collect();
     Picture { path: one_line(file), first_line: first + 1, text: shown.text, marks }
 }
@@ -248,7 +255,8 @@ impl Shown {
     /// Where byte `at` of the file is drawn.
     fn at(&self, at: usize) -> usize {
         let next = self.moves.partition_point(|(from, _)| *from <= at);
-        let (from, to) = next.checked_sub(1).and_then(|known| self.moves.get(known)).copied().unwrap_or((at, 0));
+        let (from, to) =
+            next.checked_sub(1).and_then(|known| self.moves.get(known)).copied().unwrap_or((at, 0));
         let most = self.moves.get(next).map_or(self.text.len(), |(_, to)| *to);
         boundary(&self.text, (to + (at - from)).min(most))
     }

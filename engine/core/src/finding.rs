@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use crate::source::Span;
-pub use code::{Code, ALL_CODES};
+pub use code::{ALL_CODES, Code};
 
 mod code;
 
@@ -172,7 +172,8 @@ pub fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Opt
             if letters.count.abs_diff(other.count) > allowed || letters.differ(&other) > 2 * allowed {
                 return None;
             }
-            let distance = if wrong.eq_ignore_ascii_case(name) { 0 } else { strsim::damerau_levenshtein(wrong, name) };
+            let distance =
+                if wrong.eq_ignore_ascii_case(name) { 0 } else { strsim::damerau_levenshtein(wrong, name) };
             (distance <= allowed).then_some((distance, name))
         })
         .min()
@@ -198,7 +199,10 @@ struct Letters {
 impl Letters {
     fn of(name: &str) -> Self {
         let bit = |c: char| 1_u32 << (u32::from(c.to_ascii_lowercase()) % 32);
-        name.chars().fold(Self { count: 0, set: 0 }, |known, c| Self { count: known.count + 1, set: known.set | bit(c) })
+        name.chars().fold(Self { count: 0, set: 0 }, |known, c| Self {
+            count: known.count + 1,
+            set: known.set | bit(c),
+        })
     }
 
     fn differ(&self, other: &Self) -> usize {
@@ -227,6 +231,9 @@ mod tests {
             findings.push(Finding::new(Code::Syntax, Span::new(&file, at..at + 1), "no"));
         }
         findings.sort();
-        assert_eq!(findings.iter().map(|finding| finding.span.as_ref().unwrap().start).collect::<Vec<_>>(), [1, 5]);
+        assert_eq!(
+            findings.iter().map(|finding| finding.span.as_ref().unwrap().start).collect::<Vec<_>>(),
+            [1, 5]
+        );
     }
 }

@@ -2,7 +2,7 @@
 //! everything that became known since the last one and everything that follows from it; nothing is done
 //! before its intent is on disk.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::crash::CrashPoint;
 use crate::journal::{Entry, Journal};
 use crate::message::Message;
 use crate::payload::PayloadError;
@@ -84,6 +85,9 @@ pub struct Driver {
     report: mpsc::UnboundedSender<Event>,
     working: BTreeMap<(Arc<str>, u32), CancellationToken>,
     wall_fired: bool,
+    /// Attempts that the run itself wants stopped; everything else that stops was interrupted.
+    told_to_stop: BTreeSet<(Arc<str>, u32)>,
+    crash: CrashPoint,
 }
 
 impl Driver {
@@ -100,7 +104,14 @@ impl Driver {
             report,
             working: BTreeMap::new(),
             wall_fired: false,
+            told_to_stop: BTreeSet::new(),
+            crash: CrashPoint::default(),
         }
+    }
+
+    /// Makes the process die at a chosen event; for tests.
+    pub fn crash_at(&mut self, point: CrashPoint) {
+        self.crash = point;
     }
 
     /// Adds a fact to the next transaction.
@@ -122,12 +133,16 @@ impl Driver {
     }
 
     /// Drives until the run ends, waits, or is stopped.
-    pub async fn drive(mut self, patience: Patience, stop: CancellationToken) -> (Result<DriveEnd, DriveError>, Journal) {
+    pub async fn drive(
+        mut self,
+        patience: Patience,
+        stop: CancellationToken,
+    ) -> (Result<DriveEnd, DriveError>, Journal, State) {
         let end = self.run(patience, &stop).await;
         for cancel in self.working.values() {
             cancel.cancel();
         }
-        (end, self.journal)
+        (end, self.journal, self.state)
     }
 
     async fn run(&mut self, patience: Patience, stop: &CancellationToken) -> Result<DriveEnd, DriveError> {
@@ -158,6 +173,10 @@ impl Driver {
                 return Ok(end);
             }
             let due = self.next_due();
+            // The runtime's timers are a millisecond coarse: what is due already must not wait for them.
+            if due.is_some_and(|due| due <= self.shared.clock.now_ms()) {
+                continue;
+            }
             tokio::select! {
                 report = self.reports.recv() => {
                     if let Some(event) = report {
@@ -180,6 +199,10 @@ impl Driver {
     /// to be done now.
     async fn turn(&mut self, stopping: bool) -> Result<Vec<Command>, DriveError> {
         let now = self.shared.clock.now_ms();
+        if self.state.timers().any(|(timer, due)| timer.purpose == TimerPurpose::GateExpiry && due <= now) {
+            // What was decided in time counts, even if it is read only now.
+            self.read_inbox().await?;
+        }
         self.fire(now);
         let mut events: Vec<(u64, Event)> = Vec::new();
         let mut taking = Vec::new();
@@ -209,7 +232,10 @@ impl Driver {
             return Ok(commands);
         }
         let status = status_text(&self.state);
+        let range = self.seq + 1..=self.seq + events.len() as u64;
+        self.crash.before(&range);
         self.journal.append(&self.shared.store, &events, &taking, Some(status)).await?;
+        self.crash.after(&range);
         for (at_ms, event) in events {
             self.seq += 1;
             self.shared.observer.journalled(&Entry { seq: self.seq, at_ms, event }, &self.state);
@@ -227,6 +253,22 @@ impl Driver {
             self.wall_fired = true;
             let timer = Timer { purpose: TimerPurpose::Wall, node: None, attempt: 0 };
             self.known.push_back((Event::TimerFired { timer }, None));
+        }
+    }
+
+    /// Closes the gates whose time was over by then: a decision that came later is none.
+    fn close_gates(&mut self, by: u64) {
+        let over: Vec<Timer> = self
+            .state
+            .timers()
+            .filter(|(timer, due)| timer.purpose == TimerPurpose::GateExpiry && *due <= by)
+            .map(|(timer, _)| timer.clone())
+            .collect();
+        for timer in over {
+            let event = Event::TimerFired { timer };
+            if !self.known.iter().any(|(known, _)| *known == event) {
+                self.known.push_back((event, None));
+            }
         }
     }
 
@@ -271,7 +313,13 @@ impl Driver {
         }
     }
 
-    fn heard(&mut self, event: Event) {
+    fn heard(&mut self, mut event: Event) {
+        if let Event::CommandLost { node, attempt, because: because @ LostBecause::Cancelled } = &mut event
+            && !self.told_to_stop.remove(&(node.clone(), *attempt))
+        {
+            // Stopped because this process is to leave: the run goes on with it later.
+            *because = LostBecause::Interrupted;
+        }
         let key = match &event {
             Event::NodeEvaluated { node, attempt, .. }
             | Event::NodeSucceeded { node, attempt, .. }
@@ -293,6 +341,7 @@ impl Driver {
             if self.known.iter().any(|(_, id)| *id == Some(message.id)) {
                 continue;
             }
+            self.close_gates(u64::try_from(message.at_ms).unwrap_or(0));
             match serde_json::from_str::<Message>(&message.body) {
                 Ok(parsed) => {
                     let event = parsed.into_event(&self.state);
@@ -342,8 +391,10 @@ impl Driver {
                 }
             }
             Command::CancelNode { node, attempt } => {
-                if let Some(cancel) = self.working.get(&(node, attempt)) {
+                let key = (node, attempt);
+                if let Some(cancel) = self.working.get(&key) {
                     cancel.cancel();
+                    self.told_to_stop.insert(key);
                 }
             }
             // Timers are looked at on every turn; a round and the end take effect by being issued.

@@ -5,6 +5,7 @@
 
 pub mod artifacts;
 pub mod clock;
+pub mod crash;
 pub mod drive;
 pub mod fingerprint;
 pub mod journal;

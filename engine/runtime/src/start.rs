@@ -14,6 +14,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::clock::Clock;
+use crate::crash::CrashPoint;
 use crate::drive::Driver;
 use crate::journal::{Entry, Journal, JournalError, decode};
 use crate::payload::{PayloadError, fetch, keep};
@@ -173,6 +174,7 @@ impl Engine {
         let shared = self.shared(&new.id, &new.program, secrets, redactor, trees, observer);
         let state = State::new(Arc::clone(&new.program));
         let mut driver = Driver::new(Arc::new(shared), Journal::new(lease, 0), state, 0);
+        driver.crash_at(CrashPoint::of(&self.environment));
         driver.tell(Event::RunStarted(Box::new(start)));
         driver.tell(self.driver_started());
         Ok((driver, base))
@@ -220,6 +222,7 @@ impl Engine {
         };
         let shared = self.shared(id, &program, secrets, redactor, trees, observer);
         let mut driver = Driver::new(Arc::new(shared), Journal::new(lease, seq), opened.state, seq);
+        driver.crash_at(CrashPoint::of(&self.environment));
         driver.tell(self.driver_started());
         driver.recover();
         Ok(driver)
@@ -263,6 +266,7 @@ impl Engine {
         let shared = self.shared(new_id, &program, secrets, redactor, trees, observer);
         let state = State::new(Arc::clone(&program));
         let mut driver = Driver::new(Arc::new(shared), Journal::new(lease, 0), state, 0);
+        driver.crash_at(CrashPoint::of(&self.environment));
         let forked = RunStart { forked_from: Some(parent.id.clone()), by: by.to_owned(), ..start.clone() };
         driver.tell(Event::RunStarted(Box::new(forked)));
         driver.tell(self.driver_started());

@@ -10,6 +10,7 @@ use blueprint_runtime::load::{LoadError, load};
 use serde_json::json;
 
 use crate::args::Format;
+use crate::config::Color;
 use crate::context::Context;
 use crate::diagnose;
 use crate::error::{CliError, Exit, from_error};
@@ -35,7 +36,7 @@ pub(crate) fn check(context: &Context, name: &str) -> Result<Exit, CliError> {
         terminal::line(&json!({ "ok": checked.program.is_some(), "findings": located }).to_string());
         return Ok(exit);
     }
-    print_findings(&checked, &sources);
+    print_findings(context, &checked, &sources);
     if let Some(program) = &checked.program {
         let nodes = program.nodes().count();
         let warnings = checked.findings.iter().filter(|finding| finding.severity == Severity::Warning).count();
@@ -46,9 +47,14 @@ pub(crate) fn check(context: &Context, name: &str) -> Result<Exit, CliError> {
 }
 
 /// Prints findings to standard error.
-pub(crate) fn print_findings(checked: &Checked, sources: &SourceSet) {
+pub(crate) fn print_findings(context: &Context, checked: &Checked, sources: &SourceSet) {
     if !checked.findings.is_empty() {
-        let text = diagnose::render(&checked.findings, sources, diagnose::Colour::Always);
+        // What is coloured here is stripped again when it does not go to a terminal.
+        let colour = match context.settings.color() {
+            Color::Never => diagnose::Colour::Never,
+            Color::Auto | Color::Always => diagnose::Colour::Always,
+        };
+        let text = diagnose::render(&checked.findings, sources, colour);
         terminal::error_line(text.trim_end_matches('\n'));
     }
 }
@@ -70,7 +76,7 @@ pub(crate) fn read(context: &Context, name: &str) -> Result<(SourceSet, Checked)
 /// Reads a blueprint that must be sound; says what is wrong otherwise.
 pub(crate) fn sound(context: &Context, name: &str) -> Result<(SourceSet, Arc<Program>), CliError> {
     let (sources, checked) = read(context, name)?;
-    print_findings(&checked, &sources);
+    print_findings(context, &checked, &sources);
     match checked.program {
         Some(program) => Ok((sources, program)),
         None => Err(CliError::said(Exit::Usage)),

@@ -1,9 +1,10 @@
 //! `approve`, `reject` and `cancel`: what a person wants of a run, left in its inbox and, if asked, acted on at
 //! once.
 
-use blueprint_core::run::{Decision, RunStatus};
+use blueprint_core::graph::Action;
+use blueprint_core::run::{Decision, RunStatus, Timer, TimerPurpose};
 use blueprint_runtime::clock::Clock;
-use blueprint_runtime::message::Message;
+use blueprint_runtime::message::{Message, may_decide};
 use blueprint_runtime::start::OpenedRun;
 use blueprint_runtime::store::RunSummary;
 use blueprint_sandbox::Backend;
@@ -14,8 +15,9 @@ use crate::context::Context;
 use crate::error::{CliError, Exit, from_error};
 use crate::terminal;
 
-fn unfinished(run: &RunSummary) -> bool {
-    ["starting", "running"].contains(&run.status.as_str())
+/// Runs that can go on. One that was cut off before its first event never began.
+pub(super) fn unfinished(run: &RunSummary) -> bool {
+    ["starting", "running"].contains(&run.status.as_str()) && run.head.seq > 0
 }
 
 pub(crate) async fn decide(context: &Context, asked: &DecideArgs, decision: Decision) -> Result<Exit, CliError> {
@@ -29,11 +31,22 @@ pub(crate) async fn decide(context: &Context, asked: &DecideArgs, decision: Deci
         return Err(CliError::usage(format!("`{gate}` asks about {subject}, not about {}", terminal::clean(seen)))
             .hint(format!("look at it again: `blueprint show {id} {gate}`")));
     }
+    let by = user(context);
+    if !may_decide(&opened.state, &gate, &by) {
+        return Err(CliError::usage(format!("`{}` may not decide at `{gate}`", terminal::clean(&by)))
+            .hint(format!("it is for {}", approvers(&opened, &gate))));
+    }
+    if let Some(closed) = closed_at(&opened, &gate)
+        && closed <= Clock::system().now_ms()
+    {
+        return Err(CliError::usage(format!("`{gate}` of run {id} is closed: nobody decided in time, which counts as no"))
+            .hint(format!("`blueprint resume {id}` takes note of it")));
+    }
     let message = Message::Decide {
         node: gate.clone(),
         decision,
         subject: subject.clone(),
-        by: user(context),
+        by,
         reason: asked.reason.clone(),
     };
     post(&engine.store, &id, &message).await?;
@@ -45,6 +58,23 @@ pub(crate) async fn decide(context: &Context, asked: &DecideArgs, decision: Deci
     }
     terminal::error_line(&format!("  the process that drives the run takes it in; if none does: blueprint resume {id}"));
     Ok(Exit::Succeeded)
+}
+
+/// When an open gate closes by itself.
+fn closed_at(opened: &OpenedRun, gate: &str) -> Option<u64> {
+    let expiry = |timer: &Timer| timer.purpose == TimerPurpose::GateExpiry && timer.node.as_deref() == Some(gate);
+    opened.state.timers().find(|(timer, _)| expiry(timer)).map(|(_, due)| due)
+}
+
+/// Who may decide at a gate, in words.
+fn approvers(opened: &OpenedRun, gate: &str) -> String {
+    let Some(inst) = opened.state.at(gate) else { return String::new() };
+    let Action::Gate(gate) = &opened.state.node(inst).action else { return String::new() };
+    let asked = &gate.approvers;
+    let users = asked.users.iter().map(|user| format!("the user {user}"));
+    let teams = asked.teams.iter().map(|team| format!("the team {team}, which only a forge knows"));
+    let permission = asked.permission.iter().map(|wanted| format!("people with the permission {wanted}, which only a forge knows"));
+    terminal::clean(&users.chain(teams).chain(permission).collect::<Vec<_>>().join(", "))
 }
 
 /// The gate that is meant, and what it asks about.

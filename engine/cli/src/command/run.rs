@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::check;
+use super::decide::unfinished;
 use super::doctor;
 use crate::args::{Format, RunSettings};
 use crate::context::Context;
@@ -60,7 +61,6 @@ pub(crate) async fn run(context: &Context, settings: &RunSettings, asked: &Asked
 
 pub(crate) async fn resume(context: &Context, settings: &RunSettings, run: Option<&str>) -> Result<Exit, CliError> {
     let store = context.store().await?;
-    let unfinished = |run: &blueprint_runtime::store::RunSummary| ["starting", "running"].contains(&run.status.as_str());
     let id = context.find_run_where(&store, run, "run to resume", unfinished).await?;
     drop(store.close().await);
     take_over(context, settings, &id, None).await
@@ -142,7 +142,7 @@ async fn drive(
     let stop = CancellationToken::new();
     watch_signals(stop.clone());
     let patience = if settings.wait { Patience::Stay } else { Patience::Leave };
-    let (end, journal) = driver.drive(patience, stop).await;
+    let (end, journal, state) = driver.drive(patience, stop).await;
     progress.finish();
     let end = match end {
         Ok(end) => {
@@ -152,8 +152,7 @@ async fn drive(
         }
         Err(error) => return Err(drive_failed(&error, id)),
     };
-    let opened = engine.open(id).await.map_err(start_failed)?;
-    progress::summary(context, &opened, &end);
+    progress::summary(context, id, &state, &end);
     if matches!(end, DriveEnd::Finished(_)) {
         let work = engine.state_dir.join("work").join(id);
         if work.exists() {

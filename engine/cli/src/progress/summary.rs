@@ -2,7 +2,6 @@
 
 use blueprint_core::run::{Phase, State};
 use blueprint_runtime::drive::DriveEnd;
-use blueprint_runtime::start::OpenedRun;
 use serde_json::json;
 
 use super::{end_word, phase_mark};
@@ -12,13 +11,11 @@ use crate::context::Context;
 use crate::terminal::{self, clean};
 
 /// Prints it.
-pub(crate) fn summary(context: &Context, opened: &OpenedRun, end: &DriveEnd) {
-    let state = &opened.state;
+pub(crate) fn summary(context: &Context, id: &str, state: &State, end: &DriveEnd) {
     if context.format == Format::Json {
-        terminal::line(&json!({ "type": "end", "run": opened.id, "outcome": end_word(end), "nodes": counts(state) }).to_string());
+        terminal::line(&json!({ "type": "end", "run": id, "outcome": end_word(end), "nodes": counts(state) }).to_string());
         return;
     }
-    let id = &opened.id;
     for (_, instance) in state.instances().filter(|(_, instance)| instance.phase == Phase::Failed) {
         let (mark, style) = phase_mark(Phase::Failed);
         let failure = instance.failure.as_ref().map_or_else(String::new, |failure| failure.message.clone());
@@ -32,8 +29,7 @@ pub(crate) fn summary(context: &Context, opened: &OpenedRun, end: &DriveEnd) {
         .filter(|(_, count)| count.as_u64() != Some(0))
         .map(|(phase, count)| format!("{count} {phase}"))
         .collect();
-    let took = opened.entries.first().zip(opened.entries.last()).map_or(0, |(first, last)| last.at_ms.saturating_sub(first.at_ms));
-    let took = blueprint_runtime::human(std::time::Duration::from_millis(took));
+    let took = blueprint_runtime::human(std::time::Duration::from_millis(state.age_ms()));
     match end {
         DriveEnd::Finished(outcome) => {
             terminal::error_line(&format!("run {id} {} in {took}: {}", worded(*outcome), spelled.join(", ")));

@@ -1,1 +1,21 @@
-//! Integration tests of this crate, one binary.
+//! End-to-end tests of the program `blueprint`, one binary: every test starts the built program in a project of
+//! its own, with an environment of its own, and looks at what a person or a script would see.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected fails")]
+
+mod lab;
+mod server;
+mod tidy;
+
+mod control;
+mod exits;
+mod flow;
+mod gates;
+mod kills;
+mod output;
+mod repair;
+mod requests;
+mod secrets;
+mod signals;
+mod trouble;
+mod values;
+mod worktree;

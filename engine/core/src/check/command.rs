@@ -40,9 +40,13 @@ impl Compiler<'_> {
         };
         if let (RunLine::Words(_), Some(written)) = (&run.value, &node.table.shell) {
             self.findings.push(
-                Finding::new(Code::KeyWithoutEffect, node.span(&written.range), "`shell` reads a line, but `run` is a list of words")
-                    .label("without effect")
-                    .fix("write `run` as one text, or take `shell` out"),
+                Finding::new(
+                    Code::KeyWithoutEffect,
+                    node.span(&written.range),
+                    "`shell` reads a line, but `run` is a list of words",
+                )
+                .label("without effect")
+                .fix("write `run` as one text, or take `shell` out"),
             );
             sound = false;
         }
@@ -52,15 +56,24 @@ impl Compiler<'_> {
         });
         if sound && argv.first().is_none_or(|program| program.trim().is_empty()) {
             self.findings.push(
-                Finding::new(Code::EmptyCommand, node.span(&run.range), format!("the node `{}` has an empty command", node.name.value))
-                    .label("no program")
-                    .fix("write the program and its arguments"),
+                Finding::new(
+                    Code::EmptyCommand,
+                    node.span(&run.range),
+                    format!("the node `{}` has an empty command", node.name.value),
+                )
+                .label("no program")
+                .fix("write the program and its arguments"),
             );
             sound = false;
         }
         self.masked_exit(node, run, shell);
         let secret = Place { secrets: true, ..place };
-        let args = node.table.args.iter().filter_map(|arg| self.value(&node.file, arg, names, place).map(|(v, _)| v)).collect();
+        let args = node
+            .table
+            .args
+            .iter()
+            .filter_map(|arg| self.value(&node.file, arg, names, place).map(|(v, _)| v))
+            .collect();
         let mut env: Vec<(String, Value)> = Vec::new();
         let common = defaults.env.iter().map(|entry| (&unit.file, entry));
         for (file, (name, value)) in common.chain(node.table.env.iter().map(|entry| (&node.file, entry))) {
@@ -81,16 +94,22 @@ impl Compiler<'_> {
     /// A path inside the workspace, cleaned.
     pub(super) fn inside_workspace(&mut self, node: &NodeSource, path: &Sp<String>) -> Option<String> {
         let own = path.split('/').any(|part| part.eq_ignore_ascii_case(".git"));
-        let inside = resolve_path("", path)
-            .filter(|clean| !own && clean.len() < LONGEST_PATH && !path.split('/').any(|part| part == "..") && !path.chars().any(char::is_control));
+        let inside = resolve_path("", path).filter(|clean| {
+            !own && clean.len() < LONGEST_PATH
+                && !path.split('/').any(|part| part == "..")
+                && !path.chars().any(char::is_control)
+        });
         if inside.is_none() {
-            let finding =
-                Finding::new(Code::BadPath, node.span(&path.range), format!("`{}` is not a path inside the workspace", path.value));
+            let finding = Finding::new(
+                Code::BadPath,
+                node.span(&path.range),
+                format!("`{}` is not a path inside the workspace", path.value),
+            );
             self.findings.push(if own {
                 finding
                     .label("not for nodes to touch")
                     .reason("the history of the run is kept there")
-                    .fix("leave .git out; `run` can call git")
+                    .fix("name another path")
             } else {
                 finding
                     .label("not relative to the workspace")
@@ -115,13 +134,19 @@ impl Compiler<'_> {
     }
 
     fn env_name(&mut self, file: &Arc<str>, name: &Sp<String>) {
-        let good = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
+        let good = !name.is_empty()
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !name.starts_with(|c: char| c.is_ascii_digit());
         if !good {
             let better = super::compiler::better_name(name, '_').to_ascii_uppercase();
             self.findings.push(
-                Finding::new(Code::BadName, Span::new(file, name.range.clone()), format!("`{}` is not a name for an environment variable", name.value))
-                    .label("not letters, digits and `_`, the first not a digit")
-                    .fix(format!("call it `{better}`")),
+                Finding::new(
+                    Code::BadName,
+                    Span::new(file, name.range.clone()),
+                    format!("`{}` is not a name for an environment variable", name.value),
+                )
+                .label("not letters, digits and `_`, the first not a digit")
+                .fix(format!("call it `{better}`")),
             );
         }
     }
@@ -132,16 +157,20 @@ impl Compiler<'_> {
             let Some(found) = template(text) else { continue };
             sound = false;
             let place = TextPlace::new(&node.file, self.sources.get(&node.file), text, &range);
-            let inner = text.get(found.clone()).unwrap_or_default().trim_matches(['{', '}', '%', '#', '-', ' ']);
-            let finding = Finding::new(Code::TemplateInCommand, place.span(&found), "commands are never templated")
-                .label("this text could become a command")
-                .reason("a value put into the text of a command can change what the command does");
-            let simple = !inner.is_empty() && inner.len() <= 64 && !inner.contains(['"', '\\', '{', '}', '\n']);
+            let inner =
+                text.get(found.clone()).unwrap_or_default().trim_matches(['{', '}', '%', '#', '-', ' ']);
+            let finding =
+                Finding::new(Code::TemplateInCommand, place.span(&found), "commands are never templated")
+                    .label("this text could become a command")
+                    .reason("a value put into the text of a command can change what the command does");
+            let simple =
+                !inner.is_empty() && inner.len() <= 64 && !inner.contains(['"', '\\', '{', '}', '\n']);
             if !simple {
                 self.findings.push(finding.fix("pass values beside the command, by `env` or `args`"));
                 continue;
             }
-            let last = inner.split(['|', ' ']).next().and_then(|path| path.rsplit('.').next()).unwrap_or_default();
+            let last =
+                inner.split(['|', ' ']).next().and_then(|path| path.rsplit('.').next()).unwrap_or_default();
             let variable = super::compiler::better_name(last, '_').to_ascii_uppercase();
             self.findings.push(if shell {
                 finding.fix(format!("pass it beside the command: `env = {{ {variable} = \"{inner}\" }}`, and write \"${variable}\" here"))
@@ -166,9 +195,13 @@ impl Compiler<'_> {
         let words = shlex::split(line);
         if words.is_none() {
             self.findings.push(
-                Finding::new(Code::UnbalancedQuote, Span::new(&node.file, run.range.clone()), "a quote or backslash of this command has no end")
-                    .label("not closed")
-                    .fix("close the quote, or write `run` as a list of words"),
+                Finding::new(
+                    Code::UnbalancedQuote,
+                    Span::new(&node.file, run.range.clone()),
+                    "a quote or backslash of this command has no end",
+                )
+                .label("not closed")
+                .fix("close the quote, or write `run` as a list of words"),
             );
         }
         words
@@ -183,18 +216,26 @@ impl Compiler<'_> {
             .find(|end| trimmed.ends_with(**end));
         if let Some(end) = masked {
             self.findings.push(
-                Finding::new(Code::MaskedExit, place.span(&(trimmed.len() - end.len()..trimmed.len())), "the failure of this command cannot be seen")
-                    .label("always succeeds")
-                    .fix("take it out; if the outcome really does not matter, say `expect = \"any\"`"),
+                Finding::new(
+                    Code::MaskedExit,
+                    place.span(&(trimmed.len() - end.len()..trimmed.len())),
+                    "the failure of this command cannot be seen",
+                )
+                .label("always succeeds")
+                .fix("take it out; if the outcome really does not matter, say `expect = \"any\"`"),
             );
         }
         if shell == Shell::Sh
             && let Some(at) = pipe(line)
         {
             self.findings.push(
-                Finding::new(Code::MaskedExit, place.span(&(at..at + 1)), "the failure of all but the last program of this pipe cannot be seen")
-                    .label("hides what comes before it")
-                    .fix("say `shell = \"bash\"`, which runs with pipefail, or write to a file in between"),
+                Finding::new(
+                    Code::MaskedExit,
+                    place.span(&(at..at + 1)),
+                    "the failure of all but the last program of this pipe cannot be seen",
+                )
+                .label("hides what comes before it")
+                .fix("say `shell = \"bash\"`, which runs with pipefail, or write to a file in between"),
             );
         }
     }
@@ -239,7 +280,11 @@ fn pipe(line: &str) -> Option<usize> {
             (None, '#') if before.is_whitespace() => {
                 chars.by_ref().find(|(_, c)| *c == '\n');
             }
-            (None, '|') if before != '|' && before != '>' && chars.peek().is_none_or(|(_, next)| *next != '|') => return Some(at),
+            (None, '|')
+                if before != '|' && before != '>' && chars.peek().is_none_or(|(_, next)| *next != '|') =>
+            {
+                return Some(at);
+            }
             _ => {}
         }
         before = c;
@@ -250,6 +295,7 @@ fn pipe(line: &str) -> Option<usize> {
 const SHELL: &str = "add `shell = \"bash\"` to the node; for the plain character, quote it";
 
 /// The first thing in a line that only a shell understands, and what to do.
+#[expect(clippy::match_same_arms, reason = "what is quoted must be told before what is not")]
 fn shell_syntax(line: &str) -> Option<(&'static str, Range<usize>, &'static str)> {
     let mut quote = None;
     let mut escaped = false;
@@ -284,8 +330,20 @@ fn shell_syntax(line: &str) -> Option<(&'static str, Range<usize>, &'static str)
                     "add `shell = \"bash\"` to the node to run several commands, or end the line with `\\` to go on with the same one",
                 ));
             }
-            (None, '=') if first_word && !word_start && line.get(..at)?.trim_start().chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => {
-                return Some(("a variable before the command", here, "say it with `env = { NAME = \"'value'\" }`"));
+            (None, '=')
+                if first_word
+                    && !word_start
+                    && line
+                        .get(..at)?
+                        .trim_start()
+                        .chars()
+                        .all(|c| c.is_ascii_alphanumeric() || c == '_') =>
+            {
+                return Some((
+                    "a variable before the command",
+                    here,
+                    "say it with `env = { NAME = \"'value'\" }`",
+                ));
             }
             _ => {}
         }

@@ -139,7 +139,8 @@ impl<'a> Compiler<'a> {
         let span = node.span(&name.range);
         let path = self.existing(&node.file, name, &span, Code::UnknownBlueprint)?;
         if self.stack.contains(&path) {
-            let circle: Vec<&str> = self.stack.iter().skip_while(|p| **p != path).map(String::as_str).collect();
+            let circle: Vec<&str> =
+                self.stack.iter().skip_while(|p| **p != path).map(String::as_str).collect();
             self.findings.push(
                 Finding::new(Code::Recursion, span, format!("`{name}` uses itself", name = name.value))
                     .label("this closes the circle")
@@ -150,9 +151,13 @@ impl<'a> Compiler<'a> {
         }
         if self.stack.len() >= MAX_DEPTH {
             self.findings.push(
-                Finding::new(Code::TooLarge, span, format!("more than {MAX_DEPTH} blueprints use each other in a row"))
-                    .label("one too many")
-                    .fix("use fewer blueprints of blueprints"),
+                Finding::new(
+                    Code::TooLarge,
+                    span,
+                    format!("more than {MAX_DEPTH} blueprints use each other in a row"),
+                )
+                .label("one too many")
+                .fix("use fewer blueprints of blueprints"),
             );
             return None;
         }
@@ -164,14 +169,16 @@ impl<'a> Compiler<'a> {
         if let Some(found) = candidates.iter().find(|path| self.sources.get(path).is_some()) {
             return Some(found.clone());
         }
-        let finding = Finding::new(code, span.clone(), format!("there is no blueprint `{}`", name.value)).label("not found");
-        let known: Vec<&str> = self.sources.files.keys().map(String::as_str).filter(|path| path.ends_with(".toml")).collect();
+        let finding = Finding::new(code, span.clone(), format!("there is no blueprint `{}`", name.value))
+            .label("not found");
+        let known: Vec<&str> =
+            self.sources.files.keys().map(String::as_str).filter(|path| is_toml(path)).collect();
         let near = candidates.iter().find_map(|path| nearest(path, known.iter().copied()));
         self.findings.push(match near {
             _ if candidates.is_empty() => finding
                 .reason("a blueprint never names a file outside its project")
                 .fix("write the name of a blueprint of the project, or a path inside it that ends in .toml"),
-            Some(near) => finding.fix(format!("did you mean {near}?")),
+            Some(near) => finding.fix(format!("did you mean \"{}\"?", as_named(near))),
             None => finding.fix(format!("make {}, or mend the name", candidates.join(" or "))),
         });
         None
@@ -229,7 +236,8 @@ impl<'a> Compiler<'a> {
             let span = Span::new(from, name.range.clone());
             let Some(path) = self.existing(from, name, &span, Code::FileMissing) else { continue };
             if chain.contains(&path) {
-                let circle: Vec<&str> = chain.iter().skip_while(|known| **known != path).map(String::as_str).collect();
+                let circle: Vec<&str> =
+                    chain.iter().skip_while(|known| **known != path).map(String::as_str).collect();
                 self.findings.push(
                     Finding::new(Code::Recursion, span, format!("`{path}` includes itself"))
                         .label("this closes the circle")
@@ -240,9 +248,13 @@ impl<'a> Compiler<'a> {
             }
             if chain.len() >= MAX_DEPTH {
                 self.findings.push(
-                    Finding::new(Code::TooLarge, span, format!("more than {MAX_DEPTH} files include each other in a row"))
-                        .label("one too many")
-                        .fix("include them from one file"),
+                    Finding::new(
+                        Code::TooLarge,
+                        span,
+                        format!("more than {MAX_DEPTH} files include each other in a row"),
+                    )
+                    .label("one too many")
+                    .fix("include them from one file"),
                 );
                 continue;
             }
@@ -281,18 +293,30 @@ impl<'a> Compiler<'a> {
             ("defaults", defaults.shell.as_ref().map(|v| &v.range)),
             ("defaults", defaults.env.0.first().map(|(key, _)| &key.range)),
         ];
+        let mut told = "";
         for (key, range) in places {
-            let Some(range) = range else { continue };
+            let Some(range) = range.filter(|_| key != told) else { continue };
+            told = key;
             self.findings.push(
-                Finding::new(Code::KeyWithoutEffect, Span::new(file, range.clone()), format!("`{key}` means nothing in a file that is included"))
-                    .label("without effect")
-                    .reason("only the nodes and inputs of an included file become part of the blueprint")
-                    .fix(format!("move it to the blueprint, or `use` {file} as a blueprint of its own")),
+                Finding::new(
+                    Code::KeyWithoutEffect,
+                    Span::new(file, range.clone()),
+                    format!("`{key}` means nothing in a file that is included"),
+                )
+                .label("without effect")
+                .reason("only the nodes and inputs of an included file become part of the blueprint")
+                .fix(format!("move it to the blueprint, or `use` {file} as a blueprint of its own")),
             );
         }
     }
 
-    fn merge(&mut self, unit: &mut Unit, file: &Arc<str>, inputs: Entries<Sp<Input>>, nodes: Entries<Sp<NodeTable>>) {
+    fn merge(
+        &mut self,
+        unit: &mut Unit,
+        file: &Arc<str>,
+        inputs: Entries<Sp<Input>>,
+        nodes: Entries<Sp<NodeTable>>,
+    ) {
         let mut known: BTreeMap<String, usize> =
             unit.inputs.iter().enumerate().map(|(at, (_, name, _))| (name.value.clone(), at)).collect();
         for (name, input) in inputs.0 {
@@ -345,9 +369,9 @@ impl<'a> Compiler<'a> {
         .label("not found");
         self.findings.push(match path {
             Some(path) => finding.fix(format!("make {path}, or mend the name")),
-            None => finding
-                .reason("a blueprint never names a file outside its project")
-                .fix("write a path inside the project, relative to this file, with `/` and without a leading `/`"),
+            None => finding.reason("a blueprint never names a file outside its project").fix(
+                "write a path inside the project, relative to this file, with `/` and without a leading `/`",
+            ),
         });
         None
     }
@@ -361,7 +385,11 @@ impl<'a> Compiler<'a> {
         if !good {
             self.findings.push(
                 Finding::new(Code::BadName, span, format!("`{name}` is not a usable name for {what}"))
-                    .label(if name.len() > 64 { "longer than 64 characters" } else { "not lower-case letters, digits and `_`" })
+                    .label(if name.len() > 64 {
+                        "longer than 64 characters"
+                    } else {
+                        "not lower-case letters, digits and `_`"
+                    })
                     .reason("a name stands in expressions as it is")
                     .fix(format!("call it `{}`", better_name(name, '_'))),
             );
@@ -375,7 +403,7 @@ impl<'a> Compiler<'a> {
         let Some(graph) = self.compiled(graph) else { return };
         let known: Vec<&str> = graph.inputs.iter().map(|input| &*input.name).collect();
         let mut findings = Vec::new();
-        for (name, _) in node.table.with.iter() {
+        for (name, _) in &node.table.with {
             if !known.contains(&name.value.as_str()) {
                 let finding = Finding::new(
                     Code::UnknownInput,
@@ -399,11 +427,17 @@ impl<'a> Compiler<'a> {
                         format!("`{}` needs the input `{}`", graph.name, input.name),
                     )
                     .label(format!("`{}` is not given", input.name))
-                    .fix(format!("add `with = {{ {} = … }}`: {}", input.name, input.type_name())),
+                    .fix(format!(
+                        "add `with = {{ {} = … }}`: {}",
+                        input.name,
+                        input.type_name()
+                    )),
                 );
             }
         }
-        findings.into_iter().for_each(|finding| self.findings.push(finding));
+        for finding in findings {
+            self.findings.push(finding);
+        }
     }
 }
 
@@ -423,4 +457,16 @@ pub(super) fn better_name(name: &str, gap: char) -> String {
         Some(_) => format!("n{gap}{better}"),
         None => "name".to_owned(),
     }
+}
+
+fn is_toml(path: &str) -> bool {
+    std::path::Path::new(path).extension().is_some_and(|ending| ending == "toml")
+}
+
+/// How a blueprint at `path` is named by another one of the project.
+fn as_named(path: &str) -> &str {
+    let name = path
+        .strip_prefix("blueprints/")
+        .and_then(|inside| inside.strip_suffix("/blueprint.toml").or(inside.strip_suffix(".toml")));
+    name.filter(|name| !name.contains('/')).unwrap_or(path)
 }

@@ -20,12 +20,18 @@ impl Compiler<'_> {
             if unit.is_broken(&node.name, "edit") {
                 return None;
             }
-            self.bad_edit(node, &edit.range, "there is nothing to edit", "add a change, or take the node out");
+            self.bad_edit(
+                node,
+                &edit.range,
+                "there is nothing to edit",
+                "add a change, or take the node out",
+            );
             return None;
         }
         // Part of it could not be read: that it is incomplete would only follow from that.
         let known = self.findings.len();
-        let edits: Vec<Option<Edit>> = edit.0.iter().map(|op| self.edit(node, edit, op, names, place)).collect();
+        let edits: Vec<Option<Edit>> =
+            edit.0.iter().map(|op| self.edit(node, edit, op, names, place)).collect();
         if unit.is_broken(&node.name, "edit") {
             self.findings.forget(known, Code::BadEdit);
         }
@@ -33,7 +39,8 @@ impl Compiler<'_> {
     }
 
     fn bad_edit(&mut self, node: &NodeSource, range: &std::ops::Range<usize>, message: &str, fix: &str) {
-        self.findings.push(Finding::new(Code::BadEdit, node.span(range), message).label("this edit").fix(fix));
+        self.findings
+            .push(Finding::new(Code::BadEdit, node.span(range), message).label("this edit").fix(fix));
     }
 
     fn edit(
@@ -47,11 +54,21 @@ impl Compiler<'_> {
         let kinds = [&op.replace, &op.regex, &op.insert, &op.template, &op.patch, &op.set];
         let given: Vec<&Sp<String>> = kinds.into_iter().flatten().collect();
         let Some(first) = given.first() else {
-            self.bad_edit(node, &edit.range, "this edit does not say what to do", "give one of replace, regex, insert, template, patch and set");
+            self.bad_edit(
+                node,
+                &edit.range,
+                "this edit does not say what to do",
+                "give one of replace, regex, insert, template, patch and set",
+            );
             return None;
         };
         if let Some(second) = given.get(1) {
-            self.bad_edit(node, &second.range, "this edit does two things", "make two edits of it: `edit = [{ … }, { … }]`");
+            self.bad_edit(
+                node,
+                &second.range,
+                "this edit does two things",
+                "make two edits of it: `edit = [{ … }, { … }]`",
+            );
             return None;
         }
         if op.patch.is_none() && op.file.is_none() {
@@ -95,18 +112,33 @@ impl Compiler<'_> {
                 && !fits
             {
                 self.findings.push(
-                    Finding::new(Code::KeyWithoutEffect, node.span(range), format!("`{key}` means nothing for this edit"))
-                        .label("without effect")
-                        .fix("take it out"),
+                    Finding::new(
+                        Code::KeyWithoutEffect,
+                        node.span(range),
+                        format!("`{key}` means nothing for this edit"),
+                    )
+                    .label("without effect")
+                    .fix("take it out"),
                 );
             }
         }
     }
 
-    fn replace(&mut self, node: &NodeSource, op: &EditOp, names: &Names<'_>, place: Place<'_>) -> Option<EditKind> {
+    fn replace(
+        &mut self,
+        node: &NodeSource,
+        op: &EditOp,
+        names: &Names<'_>,
+        place: Place<'_>,
+    ) -> Option<EditKind> {
         let find = op.replace.as_ref().or(op.regex.as_ref())?;
         let Some(with) = &op.with else {
-            self.bad_edit(node, &find.range, "this edit does not say what to put there", "add `with = \"…\"`; an empty text removes what is found");
+            self.bad_edit(
+                node,
+                &find.range,
+                "this edit does not say what to put there",
+                "add `with = \"…\"`; an empty text removes what is found",
+            );
             return None;
         };
         if find.is_empty() {
@@ -145,7 +177,12 @@ impl Compiler<'_> {
             }
             (None, None, Some(at)) => Some(EditKind::InsertAtEnd { text: text?, place: at.value }),
             _ => {
-                self.bad_edit(node, &insert.range, "an insert has one place", "give exactly one of `after`, `before` and `at`");
+                self.bad_edit(
+                    node,
+                    &insert.range,
+                    "an insert has one place",
+                    "give exactly one of `after`, `before` and `at`",
+                );
                 None
             }
         }
@@ -163,14 +200,23 @@ impl Compiler<'_> {
         let ending = file.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
         if !["toml", "json", "yaml", "yml"].contains(&ending.as_str()) {
             self.findings.push(
-                Finding::new(Code::UnknownFormat, node.span(&file.range), format!("`set` does not know the format of `{}`", file.value))
-                    .label("not .toml, .json, .yaml or .yml")
-                    .fix("use `replace` or `regex` for other files"),
+                Finding::new(
+                    Code::UnknownFormat,
+                    node.span(&file.range),
+                    format!("`set` does not know the format of `{}`", file.value),
+                )
+                .label("not .toml, .json, .yaml or .yml")
+                .fix("use `replace` or `regex` for other files"),
             );
             return None;
         }
         let Some(value) = &op.value else {
-            self.bad_edit(node, &set.range, "this edit does not say what to set", "add `value = \"…\"`, an expression, a number or a boolean");
+            self.bad_edit(
+                node,
+                &set.range,
+                "this edit does not say what to set",
+                "add `value = \"…\"`, an expression, a number or a boolean",
+            );
             return None;
         };
         let Some(key) = key_path(set) else {

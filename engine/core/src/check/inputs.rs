@@ -31,7 +31,12 @@ impl Compiler<'_> {
             default: None,
             min: input.min.as_ref().map(|min| min.value),
             max: input.max.as_ref().map(|max| max.value),
-            values: input.values.iter().flat_map(|values| &values.value).map(|value| value.value.clone()).collect(),
+            values: input
+                .values
+                .iter()
+                .flat_map(|values| &values.value)
+                .map(|value| value.value.clone())
+                .collect(),
             pattern: None,
         };
         for (key, bound) in [("min", &input.min), ("max", &input.max)] {
@@ -39,9 +44,13 @@ impl Compiler<'_> {
                 && !bound.value.is_finite()
             {
                 self.findings.push(
-                    Finding::new(Code::BadBounds, at(&bound.range), format!("`{key}` of the input `{}` is not a bound", name.value))
-                        .label("not a finite number")
-                        .fix("write a number, or take it out: without it there is no bound"),
+                    Finding::new(
+                        Code::BadBounds,
+                        at(&bound.range),
+                        format!("`{key}` of the input `{}` is not a bound", name.value),
+                    )
+                    .label("not a finite number")
+                    .fix("write a number, or take it out: without it there is no bound"),
                 );
             }
         }
@@ -49,10 +58,14 @@ impl Compiler<'_> {
             && min.value > max.value
         {
             self.findings.push(
-                Finding::new(Code::BadBounds, at(&min.range), format!("no value of `{}` can satisfy its bounds", name.value))
-                    .label(format!("above the greatest value {}", max.value))
-                    .note(at(&max.range), "the greatest value")
-                    .fix("swap `min` and `max`"),
+                Finding::new(
+                    Code::BadBounds,
+                    at(&min.range),
+                    format!("no value of `{}` can satisfy its bounds", name.value),
+                )
+                .label(format!("above the greatest value {}", max.value))
+                .note(at(&max.range), "the greatest value")
+                .fix("swap `min` and `max`"),
             );
         }
         let bounded = !matches!(ty, InputType::Boolean | InputType::Enum | InputType::Path);
@@ -82,9 +95,13 @@ impl Compiler<'_> {
                 return spec;
             }
             self.findings.push(
-                Finding::new(Code::BadBounds, at(&input.ty.range), format!("the enum `{}` has no values", name.value))
-                    .label("nothing to choose from")
-                    .fix("add `values = [\"one\", \"two\"]`"),
+                Finding::new(
+                    Code::BadBounds,
+                    at(&input.ty.range),
+                    format!("the enum `{}` has no values", name.value),
+                )
+                .label("nothing to choose from")
+                .fix("add `values = [\"one\", \"two\"]`"),
             );
             return spec;
         }
@@ -97,9 +114,16 @@ impl Compiler<'_> {
         if let Some(default) = &input.default {
             if ty == InputType::Secret {
                 self.findings.push(
-                    Finding::new(Code::SecretDefault, at(&default.range), format!("the secret `{}` has a default", name.value))
-                        .label("stands here for everybody to read")
-                        .fix(format!("take it out; give it when the run starts: `--secret {}=env:VARIABLE`", name.value)),
+                    Finding::new(
+                        Code::SecretDefault,
+                        at(&default.range),
+                        format!("the secret `{}` has a default", name.value),
+                    )
+                    .label("stands here for everybody to read")
+                    .fix(format!(
+                        "take it out; give it when the run starts: `--secret {}=env:VARIABLE`",
+                        name.value
+                    )),
                 );
                 return spec;
             }
@@ -110,34 +134,65 @@ impl Compiler<'_> {
                 spec.default = Some(value);
             } else if !unit.is_broken(name, "values") {
                 let (message, label, fix) = match problem {
-                    None => ("a list holds texts".to_owned(), "an entry is not a text".to_owned(), "put the entries in quotes".to_owned()),
-                    Some(InputError::Type { .. }) => {
-                        (format!("it is not {}", spec.type_name()), format!("not {}", spec.type_name()), format!("write {}, or change the type", spec.type_name()))
-                    }
-                    Some(InputError::TooSmall { min, .. }) if is_length(ty) => {
-                        (format!("it is shorter than {}", length(ty, &min)), "too short".to_owned(), "mend the default, or the bounds".to_owned())
-                    }
-                    Some(InputError::TooGreat { max, .. }) if is_length(ty) => {
-                        (format!("it is longer than {}", length(ty, &max)), "too long".to_owned(), "mend the default, or the bounds".to_owned())
-                    }
+                    None => (
+                        "a list holds texts".to_owned(),
+                        "an entry is not a text".to_owned(),
+                        "put the entries in quotes".to_owned(),
+                    ),
+                    Some(InputError::Type { .. }) => (
+                        format!("it is not {}", spec.type_name()),
+                        format!("not {}", spec.type_name()),
+                        format!("write {}, or change the type", spec.type_name()),
+                    ),
+                    Some(InputError::TooSmall { min, .. }) if is_length(ty) => (
+                        format!("it is shorter than {}", length(ty, &min)),
+                        "too short".to_owned(),
+                        "mend the default, or the bounds".to_owned(),
+                    ),
+                    Some(InputError::TooGreat { max, .. }) if is_length(ty) => (
+                        format!("it is longer than {}", length(ty, &max)),
+                        "too long".to_owned(),
+                        "mend the default, or the bounds".to_owned(),
+                    ),
                     Some(InputError::NotAValue { found, known }) => {
                         let near = crate::finding::nearest(&found, spec.values.iter().map(String::as_str));
-                        let fix = near.map_or_else(|| format!("write one of {known}"), |near| format!("did you mean \"{near}\"?"));
-                        (format!("`{found}` is not one of its values"), "not one of the values".to_owned(), fix)
+                        let fix = near.map_or_else(
+                            || format!("write one of {known}"),
+                            |near| format!("did you mean \"{near}\"?"),
+                        );
+                        (
+                            format!("`{found}` is not one of its values"),
+                            "not one of the values".to_owned(),
+                            fix,
+                        )
                     }
                     Some(InputError::NoMatch { found, .. }) => {
                         let pattern = input.pattern.as_ref().map_or("", |pattern| pattern.value.as_str());
-                        (format!("`{found}` does not match `{pattern}`"), "does not match".to_owned(), "mend the default, or the pattern".to_owned())
+                        (
+                            format!("`{found}` does not match `{pattern}`"),
+                            "does not match".to_owned(),
+                            "mend the default, or the pattern".to_owned(),
+                        )
                     }
-                    Some(error @ InputError::BadPath { .. }) => {
-                        (error.to_string(), "leaves the project".to_owned(), "write a path relative to the project, with `/` and without `..`".to_owned())
-                    }
-                    Some(error) => (error.to_string(), "does not fit".to_owned(), "mend the default, or the bounds".to_owned()),
+                    Some(error @ InputError::BadPath { .. }) => (
+                        error.to_string(),
+                        "leaves the project".to_owned(),
+                        "write a path relative to the project, with `/` and without `..`".to_owned(),
+                    ),
+                    Some(error) => (
+                        error.to_string(),
+                        "does not fit".to_owned(),
+                        "mend the default, or the bounds".to_owned(),
+                    ),
                 };
                 self.findings.push(
-                    Finding::new(Code::BadDefault, at(&default.range), format!("the default of the input `{}` does not fit: {message}", name.value))
-                        .label(label)
-                        .fix(fix),
+                    Finding::new(
+                        Code::BadDefault,
+                        at(&default.range),
+                        format!("the default of the input `{}` does not fit: {message}", name.value),
+                    )
+                    .label(label)
+                    .fix(fix),
                 );
             }
         }

@@ -5,13 +5,20 @@ use super::compiler::{Compiler, NodeSource, Unit};
 use super::names::{Names, Place};
 use super::shape::Shape;
 use crate::expr::Expr;
-use crate::finding::{Code, Finding, nearest};
+use crate::finding::{Code, Finding};
 use crate::format::{AgentTable, ForgeTable, Scalar, Sp, Trigger, is_file};
 use crate::graph::Action;
 use crate::source::Span;
 
 impl Compiler<'_> {
-    pub(super) fn later(&mut self, unit: &Unit, source: &NodeSource, kind: &str, names: &Names<'_>, place: Place<'_>) -> Action {
+    pub(super) fn later(
+        &mut self,
+        unit: &Unit,
+        source: &NodeSource,
+        kind: &str,
+        names: &Names<'_>,
+        place: Place<'_>,
+    ) -> Action {
         let table = &source.table;
         let (action, release) = match kind {
             "agent" => (Action::Agent, "0.2"),
@@ -19,9 +26,13 @@ impl Compiler<'_> {
             _ => (Action::Forge, "0.5"),
         };
         self.findings.push(
-            Finding::new(Code::LaterRelease, source.name_span(), format!("{kind} nodes come with release {release}"))
-                .label("this release cannot run it")
-                .fix("take the node out to run the rest; `check`, `plan` and `graph` work as it is"),
+            Finding::new(
+                Code::LaterRelease,
+                source.name_span(),
+                format!("{kind} nodes come with release {release}"),
+            )
+            .label("this release cannot run it")
+            .fix("take the node out to run the rest; `check`, `plan` and `graph` work as it is"),
         );
         match (&table.agent, &table.forge) {
             (Some(agent), _) if kind == "agent" => self.agent(unit, source, agent, names, place),
@@ -31,12 +42,23 @@ impl Compiler<'_> {
         action
     }
 
-    fn agent(&mut self, unit: &Unit, source: &NodeSource, agent: &Sp<AgentTable>, names: &Names<'_>, place: Place<'_>) {
+    fn agent(
+        &mut self,
+        unit: &Unit,
+        source: &NodeSource,
+        agent: &Sp<AgentTable>,
+        names: &Names<'_>,
+        place: Place<'_>,
+    ) {
         if agent.prompt.is_none() && agent.command.is_none() && !unit.is_broken(&source.name, "agent") {
             self.findings.push(
-                Finding::new(Code::MissingKey, source.span(&agent.range), format!("the agent `{}` is not told what to do", source.name.value))
-                    .label("needs `prompt` or `command`")
-                    .fix("add `prompt = \"prompts/task.md\"`, or the prompt itself"),
+                Finding::new(
+                    Code::MissingKey,
+                    source.span(&agent.range),
+                    format!("the agent `{}` is not told what to do", source.name.value),
+                )
+                .label("needs `prompt` or `command`")
+                .fix("add `prompt = \"prompts/task.md\"`, or the prompt itself"),
             );
         }
         for text in agent.prompt.iter().chain(&agent.system) {
@@ -44,25 +66,45 @@ impl Compiler<'_> {
         }
     }
 
-    fn forge(&mut self, unit: &Unit, source: &NodeSource, forge: &Sp<ForgeTable>, names: &Names<'_>, place: Place<'_>) {
+    fn forge(
+        &mut self,
+        unit: &Unit,
+        source: &NodeSource,
+        forge: &Sp<ForgeTable>,
+        names: &Names<'_>,
+        place: Place<'_>,
+    ) {
         let effects: Vec<_> = forge.effects().collect();
         match effects.as_slice() {
             [] if !unit.is_broken(&source.name, "forge") => self.findings.push(
-                Finding::new(Code::MissingKey, source.span(&forge.range), format!("`{}` does not say what to do on the forge", source.name.value))
-                    .label("no effect")
-                    .fix("add one of open_pull_request, comment, label, status, merge and release"),
+                Finding::new(
+                    Code::MissingKey,
+                    source.span(&forge.range),
+                    format!("`{}` does not say what to do on the forge", source.name.value),
+                )
+                .label("no effect")
+                .fix("add one of open_pull_request, comment, label, status, merge and release"),
             ),
             [(first, one), (second, other), ..] => self.findings.push(
-                Finding::new(Code::TwoKinds, source.span(&other.range), format!("`{}` does two things on the forge: {first} and {second}", source.name.value))
-                    .label("the second effect")
-                    .note(source.span(&one.range), "the first effect")
-                    .fix("make two nodes of it, one of which needs the other"),
+                Finding::new(
+                    Code::TwoKinds,
+                    source.span(&other.range),
+                    format!("`{}` does two things on the forge: {first} and {second}", source.name.value),
+                )
+                .label("the second effect")
+                .note(source.span(&one.range), "the first effect")
+                .fix("make two nodes of it, one of which needs the other"),
             ),
             _ => {}
         }
         for (_, value) in effects.iter().flat_map(|(_, effect)| effect.iter()) {
             if let Scalar::Expression(text) = &value.value {
-                self.text_or_file(source, &Sp { value: text.clone(), range: value.range.clone() }, names, place);
+                self.text_or_file(
+                    source,
+                    &Sp { value: text.clone(), range: value.range.clone() },
+                    names,
+                    place,
+                );
             }
         }
     }
@@ -85,30 +127,43 @@ impl Compiler<'_> {
             let lists = [&prove.before, &prove.after, &prove.passed];
             for name in lists.into_iter().flatten().flat_map(|names| &names.0) {
                 if !shape.by_name.contains_key(name.as_str()) && !unit.is_lost(name) {
-                    let near = nearest(name, shape.by_name.keys().map(|name| &**name));
+                    let near = shape.node_near(name);
                     self.findings.push(
-                        Finding::new(Code::UnknownNode, at(&name.range), format!("there is no node `{}`", name.value))
-                            .label("unknown node")
-                            .fix(near.map_or_else(
-                                || "name a node of this blueprint".to_owned(),
-                                |near| format!("did you mean `{near}`?"),
-                            )),
+                        Finding::new(
+                            Code::UnknownNode,
+                            at(&name.range),
+                            format!("there is no node `{}`", name.value),
+                        )
+                        .label("unknown node")
+                        .fix(near.map_or_else(
+                            || "name a node of this blueprint".to_owned(),
+                            |near| format!("did you mean `{near}`?"),
+                        )),
                     );
                 }
             }
             let place = prove.before.is_some() || prove.after.is_some();
             let claim = prove.passed.is_some() || prove.gated_by.is_some();
-            if !(place && claim) && !unit.broken.contains_key("prove") {
+            let is_whole = place && claim;
+            if !is_whole && !unit.broken.contains_key("prove") {
                 self.findings.push(
                     Finding::new(Code::MissingKey, at(&prove.range), "this invariant claims nothing")
-                        .label(if place { "needs `passed` or `gated_by`" } else { "needs `before` or `after`" })
+                        .label(if place {
+                            "needs `passed` or `gated_by`"
+                        } else {
+                            "needs `before` or `after`"
+                        })
                         .fix("say where and what, such as `before = \"deploy\"` and `passed = [\"test\"]`"),
                 );
             }
             self.findings.push(
-                Finding::new(Code::NotProved, at(&prove.range), "this invariant is not proved by this release")
-                    .label("not relied on")
-                    .fix("keep it, but make sure of it by `needs` and gates; proofs come with release 0.4"),
+                Finding::new(
+                    Code::NotProved,
+                    at(&prove.range),
+                    "this invariant is not proved by this release",
+                )
+                .label("not relied on")
+                .fix("keep it, but make sure of it by `needs` and gates; proofs come with release 0.4"),
             );
         }
     }
@@ -126,7 +181,11 @@ impl Compiler<'_> {
                 (given, _) => self.findings.push(
                     Finding::new(Code::BadTrigger, span, "a trigger has either `event` or `schedule`")
                         .label(if given.is_some() { "has both" } else { "never fires" })
-                        .fix(if given.is_some() { "make two triggers of it" } else { "add `event = \"…\"` or `schedule = \"0 3 * * *\"`" }),
+                        .fix(if given.is_some() {
+                            "make two triggers of it"
+                        } else {
+                            "add `event = \"…\"` or `schedule = \"0 3 * * *\"`"
+                        }),
                 ),
             }
             self.trigger(unit, trigger, names);
@@ -140,9 +199,13 @@ impl Compiler<'_> {
             && schedule.split_whitespace().count() != 5
         {
             self.findings.push(
-                Finding::new(Code::BadTrigger, at(&schedule.range), format!("`{}` is not a schedule", schedule.value))
-                    .label("a cron expression has five fields")
-                    .fix("write minute, hour, day, month and weekday, such as \"0 3 * * 1-5\""),
+                Finding::new(
+                    Code::BadTrigger,
+                    at(&schedule.range),
+                    format!("`{}` is not a schedule", schedule.value),
+                )
+                .label("a cron expression has five fields")
+                .fix("write minute, hour, day, month and weekday, such as \"0 3 * * 1-5\""),
             );
         }
         let stray = [
@@ -153,37 +216,61 @@ impl Compiler<'_> {
         for (key, range, fits, with) in stray {
             if let (Some(range), false) = (range, fits) {
                 self.findings.push(
-                    Finding::new(Code::KeyWithoutEffect, at(range), format!("`{key}` means nothing without `{with}`"))
-                        .label("without effect")
-                        .fix(format!("take it out, or add `{with}`")),
+                    Finding::new(
+                        Code::KeyWithoutEffect,
+                        at(range),
+                        format!("`{key}` means nothing without `{with}`"),
+                    )
+                    .label("without effect")
+                    .fix(format!("take it out, or add `{with}`")),
                 );
             }
         }
         if let Some(when) = &trigger.when {
             self.event_expression(unit, when, with_event);
         }
-        for (name, value) in trigger.with.iter() {
+        for (name, value) in &trigger.with {
             if names.input_named(name).is_none() && !unit.is_lost(name) {
                 let near = names.input_near(name);
                 self.findings.push(
-                    Finding::new(Code::UnknownInput, at(&name.range), format!("this blueprint has no input `{}`", name.value))
-                        .label("unknown input")
-                        .fix(near.map_or_else(
-                            || format!("declare it under `[inputs]`: `{} = {{ type = \"string\" }}`", name.value),
-                            |near| format!("did you mean `{near}`?"),
-                        )),
+                    Finding::new(
+                        Code::UnknownInput,
+                        at(&name.range),
+                        format!("this blueprint has no input `{}`", name.value),
+                    )
+                    .label("unknown input")
+                    .fix(near.map_or_else(
+                        || format!("declare it under `[inputs]`: `{} = {{ type = \"string\" }}`", name.value),
+                        |near| format!("did you mean `{near}`?"),
+                    )),
                 );
             }
             if let Scalar::Expression(text) = &value.value {
-                self.event_expression(unit, &Sp { value: text.clone(), range: value.range.clone() }, with_event);
+                self.event_expression(
+                    unit,
+                    &Sp { value: text.clone(), range: value.range.clone() },
+                    with_event,
+                );
             }
         }
         for input in names.inputs {
-            if input.default.is_none() && trigger.with.get(&input.name).is_none() && !unit.broken.contains_key("on") && !unit.broken.contains_key(&*input.name) {
+            if input.default.is_none()
+                && trigger.with.get(&input.name).is_none()
+                && !unit.broken.contains_key("on")
+                && !unit.broken.contains_key(&*input.name)
+            {
                 self.findings.push(
-                    Finding::new(Code::MissingInput, at(&trigger.range), format!("this trigger does not give the input `{}`", input.name))
-                        .label(format!("`{}` is not given", input.name))
-                        .fix(format!("add `with = {{ {} = … }}`: {}; or give the input a default", input.name, input.type_name())),
+                    Finding::new(
+                        Code::MissingInput,
+                        at(&trigger.range),
+                        format!("this trigger does not give the input `{}`", input.name),
+                    )
+                    .label(format!("`{}` is not given", input.name))
+                    .fix(format!(
+                        "add `with = {{ {} = … }}`: {}; or give the input a default",
+                        input.name,
+                        input.type_name()
+                    )),
                 );
             }
         }
@@ -191,7 +278,12 @@ impl Compiler<'_> {
 
     /// An expression that sees the event that fired, and nothing of the blueprint.
     fn event_expression(&mut self, unit: &Unit, source: &Sp<String>, with_event: bool) {
-        let text = super::text_place::TextPlace::new(&unit.file, self.sources.get(&unit.file), source, &source.range);
+        let text = super::text_place::TextPlace::new(
+            &unit.file,
+            self.sources.get(&unit.file),
+            source,
+            &source.range,
+        );
         match Expr::parse(source) {
             Ok(expr) => {
                 for reference in expr.references() {
@@ -199,12 +291,17 @@ impl Compiler<'_> {
                     if name == "event" && with_event {
                         continue;
                     }
-                    let finding = Finding::new(Code::UnknownReference, text.span(&reference.range), format!("there is no `{name}` here"))
-                        .label("unknown name");
+                    let finding = Finding::new(
+                        Code::UnknownReference,
+                        text.span(&reference.range),
+                        format!("there is no `{name}` here"),
+                    )
+                    .label("unknown name");
                     self.findings.push(if with_event {
-                        finding
-                            .reason("a trigger sees the event that fired, and nothing else")
-                            .fix(format!("name a part of `event`; for the plain text, add quotes: \"'{}'\"", reference.dotted()))
+                        finding.reason("a trigger sees the event that fired, and nothing else").fix(format!(
+                            "name a part of `event`; for the plain text, add quotes: \"'{}'\"",
+                            reference.dotted()
+                        ))
                     } else {
                         finding
                             .reason("a schedule has no event to take values from")

@@ -14,7 +14,9 @@ use super::values::type_name;
 use crate::expr::ValueType;
 use crate::finding::{Code, Finding};
 use crate::format::{Join, NodeTable, OutputFrom, RetryClass, RetryTable, Sp, Tier, Workspace};
-use crate::graph::{Action, Each, Graph, GraphIx, InputSpec, Node, NodeIx, Output, RegionIx, Retry, SubKind, Use};
+use crate::graph::{
+    Action, Each, Graph, GraphIx, InputSpec, Node, NodeIx, Output, RegionIx, Retry, SubKind, Use,
+};
 use crate::run::FailureClass;
 use crate::source::Span;
 
@@ -50,9 +52,13 @@ impl Compiler<'_> {
         if unit.nodes.is_empty() && unit.lost.is_empty() && !unit.is_broken("nodes", "") {
             let place = name.map_or(0..0, |name| name.range.clone());
             self.findings.push(
-                Finding::new(Code::EmptyBlueprint, Span::new(&unit.file, place), "this blueprint has no nodes")
-                    .label("nothing to do")
-                    .fix("add a node: `[nodes.test]` with `run = \"…\"`"),
+                Finding::new(
+                    Code::EmptyBlueprint,
+                    Span::new(&unit.file, place),
+                    "this blueprint has no nodes",
+                )
+                .label("nothing to do")
+                .fix("add a node: `[nodes.test]` with `run = \"…\"`"),
             );
         }
         let used = self.used_graphs(unit);
@@ -60,8 +66,11 @@ impl Compiler<'_> {
         let outlines: Vec<Outline> =
             unit.nodes.iter().zip(&used).map(|(node, used)| self.outline(unit, node, *used)).collect();
         let regions = self.regions(unit, &mut shape);
-        let closers: BTreeMap<NodeIx, RegionIx> =
-            regions.iter().enumerate().map(|(number, region)| (region.closer, RegionIx(number as u32))).collect();
+        let closers: BTreeMap<NodeIx, RegionIx> = regions
+            .iter()
+            .enumerate()
+            .map(|(number, region)| (region.closer, RegionIx(number as u32)))
+            .collect();
         let by_input = inputs.iter().enumerate().map(|(number, input)| (&*input.name, number)).collect();
         let names = Names { inputs: &inputs, outlines: &outlines, shape: &shape, by_input, unit };
         let mut nodes = Vec::with_capacity(unit.nodes.len());
@@ -93,10 +102,20 @@ impl Compiler<'_> {
             && name.len() <= 64;
         if !good {
             self.findings.push(
-                Finding::new(Code::BadName, Span::new(&unit.file, name.range.clone()), format!("`{}` is not a usable name for a blueprint", name.value))
-                    .label(if name.len() > 64 { "longer than 64 characters" } else { "not lower-case letters, digits, `-` and `_`" })
-                    .reason("a blueprint is called by its name at the command line and found by it in the project")
-                    .fix(format!("call it \"{}\"", better_name(name, '-'))),
+                Finding::new(
+                    Code::BadName,
+                    Span::new(&unit.file, name.range.clone()),
+                    format!("`{}` is not a usable name for a blueprint", name.value),
+                )
+                .label(if name.len() > 64 {
+                    "longer than 64 characters"
+                } else {
+                    "not lower-case letters, digits, `-` and `_`"
+                })
+                .reason(
+                    "a blueprint is called by its name at the command line and found by it in the project",
+                )
+                .fix(format!("call it \"{}\"", better_name(name, '-'))),
             );
         }
     }
@@ -116,12 +135,16 @@ impl Compiler<'_> {
     fn outline(&mut self, unit: &Unit, node: &NodeSource, used: Option<GraphIx>) -> Outline {
         let each = node.table.each.is_some();
         let mut outputs: Vec<(Arc<str>, Option<ValueType>)> = Vec::new();
-        for (name, output) in node.table.output.iter() {
+        for (name, output) in &node.table.output {
             if name.value == "status" {
                 self.findings.push(
-                    Finding::new(Code::BadName, node.span(&name.range), "every node has an output `status` already")
-                        .label("taken")
-                        .fix("give it another name"),
+                    Finding::new(
+                        Code::BadName,
+                        node.span(&name.range),
+                        "every node has an output `status` already",
+                    )
+                    .label("taken")
+                    .fix("give it another name"),
                 );
             }
             self.good_name("an output", name, node.span(&name.range));
@@ -129,7 +152,9 @@ impl Compiler<'_> {
             outputs.push((name.as_str().into(), Some(ty)));
         }
         if let Some(graph) = used.and_then(|used| self.compiled(used)) {
-            outputs.extend(graph.returns.iter().map(|(name, ..)| (Arc::clone(name), each.then_some(ValueType::List))));
+            outputs.extend(
+                graph.returns.iter().map(|(name, ..)| (Arc::clone(name), each.then_some(ValueType::List))),
+            );
         }
         Outline {
             name: node.name.as_str().into(),
@@ -180,7 +205,9 @@ impl Compiler<'_> {
         let workspace = match (&table.workspace, &action) {
             (Some(workspace), _) => workspace.value,
             (None, Action::Edit(_)) => Workspace::Write,
-            (None, Action::Run(_) | Action::Agent) => defaults.workspace.as_ref().map_or(Workspace::Write, |workspace| workspace.value),
+            (None, Action::Run(_) | Action::Agent) => {
+                defaults.workspace.as_ref().map_or(Workspace::Write, |workspace| workspace.value)
+            }
             (None, _) => Workspace::None,
         };
         let node = Node {
@@ -223,30 +250,43 @@ impl Compiler<'_> {
             "edit" => self.edits(unit, source, table.edit.as_ref()?, names, place).map(Action::Edit),
             "http" => self.http(source, table.http.as_ref()?, names, place).map(Action::Http),
             "wait" => Some(Action::Wait(table.wait.as_ref()?.value.0)),
-            "gate" => self.gate(source, table.gate.as_ref()?, names, place).map(Action::Gate),
+            "gate" => Some(Action::Gate(self.gate(source, table.gate.as_ref()?, names, place))),
             "use" => Some(Action::Use(Use { graph: used?, with, each: None })),
             later => Some(self.later(unit, source, later, names, place)),
         }
     }
 
-    fn one_kind(&mut self, unit: &Unit, source: &NodeSource, kinds: &[(&'static str, std::ops::Range<usize>)]) -> Option<&'static str> {
+    fn one_kind(
+        &mut self,
+        unit: &Unit,
+        source: &NodeSource,
+        kinds: &[(&'static str, std::ops::Range<usize>)],
+    ) -> Option<&'static str> {
         match kinds {
             [(kind, _)] => Some(kind),
             [] if KINDS.iter().any(|kind| unit.is_broken(&source.name, kind)) => None,
             [] => {
                 self.findings.push(
-                    Finding::new(Code::NoKind, source.name_span(), format!("the node `{}` does not say what to do", source.name.value))
-                        .label("no kind")
-                        .fix(format!("add one of {}", KINDS.join(", "))),
+                    Finding::new(
+                        Code::NoKind,
+                        source.name_span(),
+                        format!("the node `{}` does not say what to do", source.name.value),
+                    )
+                    .label("no kind")
+                    .fix(format!("add one of {}", KINDS.join(", "))),
                 );
                 None
             }
             [(first, one), (second, other), ..] => {
                 self.findings.push(
-                    Finding::new(Code::TwoKinds, source.span(other), format!("the node `{}` does two things: {first} and {second}", source.name.value))
-                        .label("the second kind")
-                        .note(source.span(one), "the first kind")
-                        .fix("make two nodes of it, one of which needs the other"),
+                    Finding::new(
+                        Code::TwoKinds,
+                        source.span(other),
+                        format!("the node `{}` does two things: {first} and {second}", source.name.value),
+                    )
+                    .label("the second kind")
+                    .note(source.span(one), "the first kind")
+                    .fix("make two nodes of it, one of which needs the other"),
                 );
                 None
             }
@@ -268,10 +308,22 @@ impl Compiler<'_> {
             ("artifacts", first(table.artifacts.first().map(|v| &v.range)), run),
             ("with", first(table.with.0.first().map(|(k, _)| &k.range)), kind == "use"),
             ("tools", first(table.tools.first().map(|v| &v.range)), kind == "agent"),
-            ("output", first(table.output.0.first().map(|(k, _)| &k.range)), run || kind == "http" || kind == "agent"),
-            ("timeout", table.timeout.as_ref().map(|v| v.range.clone()), !matches!(kind, "wait" | "gate" | "use")),
+            (
+                "output",
+                first(table.output.0.first().map(|(k, _)| &k.range)),
+                run || kind == "http" || kind == "agent",
+            ),
+            (
+                "timeout",
+                table.timeout.as_ref().map(|v| v.range.clone()),
+                !matches!(kind, "wait" | "gate" | "use"),
+            ),
             ("retry", table.retry.as_ref().map(|v| v.range.clone()), !matches!(kind, "wait" | "gate")),
-            ("workspace", table.workspace.as_ref().map(|v| v.range.clone()), matches!(kind, "run" | "edit" | "agent")),
+            (
+                "workspace",
+                table.workspace.as_ref().map(|v| v.range.clone()),
+                matches!(kind, "run" | "edit" | "agent"),
+            ),
             ("max_parallel", table.max_parallel.as_ref().map(|v| v.range.clone()), table.each.is_some()),
         ];
         for (key, range, fits) in stray {
@@ -279,11 +331,19 @@ impl Compiler<'_> {
                 && !fits
             {
                 let article = if matches!(kind, "edit" | "agent" | "http") { "an" } else { "a" };
-                let why = if key == "max_parallel" { "without `each`".to_owned() } else { format!("for {article} {kind} node") };
+                let why = if key == "max_parallel" {
+                    "without `each`".to_owned()
+                } else {
+                    format!("for {article} {kind} node")
+                };
                 self.findings.push(
-                    Finding::new(Code::KeyWithoutEffect, source.span(&range), format!("`{key}` means nothing {why}"))
-                        .label("without effect")
-                        .fix(stray_fix(key, kind)),
+                    Finding::new(
+                        Code::KeyWithoutEffect,
+                        source.span(&range),
+                        format!("`{key}` means nothing {why}"),
+                    )
+                    .label("without effect")
+                    .fix(stray_fix(key, kind)),
                 );
             }
         }
@@ -296,9 +356,13 @@ impl Compiler<'_> {
             && ty != ValueType::List
         {
             self.findings.push(
-                Finding::new(Code::TypeMismatch, source.span(&each.range), format!("`each` takes a list, not {}", type_name(ty)))
-                    .label(format!("this is {}", type_name(ty)))
-                    .fix("name an input or output of type \"list\", or write one: \"['a', 'b']\""),
+                Finding::new(
+                    Code::TypeMismatch,
+                    source.span(&each.range),
+                    format!("`each` takes a list, not {}", type_name(ty)),
+                )
+                .label(format!("this is {}", type_name(ty)))
+                .fix("name an input or output of type \"list\", or write one: \"['a', 'b']\""),
             );
         }
         let max_parallel = source.table.max_parallel.as_ref().map_or(DEFAULT_PARALLEL, |max| max.value);
@@ -306,9 +370,13 @@ impl Compiler<'_> {
             && !(1..=MAX_PARALLEL).contains(&max_parallel)
         {
             self.findings.push(
-                Finding::new(Code::EachBounds, source.span(&written.range), format!("`max_parallel` is 1 to {MAX_PARALLEL}, not {max_parallel}"))
-                    .label("out of range")
-                    .fix("write for example `max_parallel = 4`"),
+                Finding::new(
+                    Code::EachBounds,
+                    source.span(&written.range),
+                    format!("`max_parallel` is 1 to {MAX_PARALLEL}, not {max_parallel}"),
+                )
+                .label("out of range")
+                .fix("write for example `max_parallel = 4`"),
             );
         }
         Some(Each { list, max_parallel })
@@ -322,10 +390,17 @@ impl Compiler<'_> {
         place: Place<'_>,
     ) -> Vec<(Arc<str>, crate::graph::Value)> {
         let mut with = Vec::new();
-        for (name, value) in source.table.with.iter() {
-            let input = used.and_then(|used| self.compiled(used)).and_then(|g| g.inputs.iter().find(|i| *i.name == **name)).cloned();
+        for (name, value) in &source.table.with {
+            let input = used
+                .and_then(|used| self.compiled(used))
+                .and_then(|g| g.inputs.iter().find(|i| *i.name == **name))
+                .cloned();
             let secret = input.as_ref().is_some_and(|input| input.ty == crate::format::InputType::Secret);
-            let Some((compiled, ty)) = self.value(&source.file, value, names, Place { secrets: secret, ..place }) else { continue };
+            let Some((compiled, ty)) =
+                self.value(&source.file, value, names, Place { secrets: secret, ..place })
+            else {
+                continue;
+            };
             if let Some(input) = &input {
                 self.fits(source, input, value, &compiled, ty);
             }
@@ -344,10 +419,14 @@ impl Compiler<'_> {
     ) {
         use crate::format::InputType;
         let problem = match value {
-            crate::graph::Value::Literal(literal) => input.check(literal).err().map(|error| error.to_string()),
+            crate::graph::Value::Literal(literal) => {
+                input.check(literal).err().map(|error| error.to_string())
+            }
             crate::graph::Value::Expr(_) => {
                 let fits = ty.is_none_or(|ty| match input.ty {
-                    InputType::String | InputType::Enum | InputType::Path | InputType::Secret => ty == ValueType::String,
+                    InputType::String | InputType::Enum | InputType::Path | InputType::Secret => {
+                        ty == ValueType::String
+                    }
                     InputType::Integer => ty == ValueType::Integer,
                     InputType::Number => matches!(ty, ValueType::Integer | ValueType::Number),
                     InputType::Boolean => ty == ValueType::Boolean,
@@ -358,12 +437,18 @@ impl Compiler<'_> {
         };
         if let Some(problem) = problem {
             self.findings.push(
-                Finding::new(Code::TypeMismatch, source.span(&written.range), format!("the value for the input `{}` does not fit: {problem}", input.name))
-                    .label(format!("`{}` takes {}", input.name, input.type_name()))
-                    .fix(match value {
-                        crate::graph::Value::Literal(_) => "give a value of its type and within its bounds".to_owned(),
-                        crate::graph::Value::Expr(_) => format!("give {}", input.type_name()),
-                    }),
+                Finding::new(
+                    Code::TypeMismatch,
+                    source.span(&written.range),
+                    format!("the value for the input `{}` does not fit: {problem}", input.name),
+                )
+                .label(format!("`{}` takes {}", input.name, input.type_name()))
+                .fix(match value {
+                    crate::graph::Value::Literal(_) => {
+                        "give a value of its type and within its bounds".to_owned()
+                    }
+                    crate::graph::Value::Expr(_) => format!("give {}", input.type_name()),
+                }),
             );
         }
     }
@@ -372,14 +457,18 @@ impl Compiler<'_> {
         let http = source.table.http.is_some();
         let place = Place { extra: &["status", "headers", "body"], ..place };
         let mut outputs = Vec::new();
-        for (name, spec) in source.table.output.iter() {
+        for (name, spec) in &source.table.output {
             let from = match &spec.from {
                 Some(from) if http => self.expression(&source.file, from, names, place).map(|(expr, _)| expr),
                 Some(from) => {
                     self.findings.push(
-                        Finding::new(Code::KeyWithoutEffect, source.span(&from.range), "`from` means nothing here")
-                            .label("only for http nodes")
-                            .fix("take it out; `output_from` says where a command's outputs are read"),
+                        Finding::new(
+                            Code::KeyWithoutEffect,
+                            source.span(&from.range),
+                            "`from` means nothing here",
+                        )
+                        .label("only for http nodes")
+                        .fix("take it out; `output_from` says where a command's outputs are read"),
                     );
                     None
                 }
@@ -396,9 +485,13 @@ impl Compiler<'_> {
             Some(from) => {
                 if source.table.output.is_empty() && !unit.is_broken(&source.name, "output") {
                     self.findings.push(
-                        Finding::new(Code::KeyWithoutEffect, source.span(&from.range), "`output_from` means nothing without `output`")
-                            .label("without effect")
-                            .fix("declare the outputs: `output = { name = \"string\" }`"),
+                        Finding::new(
+                            Code::KeyWithoutEffect,
+                            source.span(&from.range),
+                            "`output_from` means nothing without `output`",
+                        )
+                        .label("without effect")
+                        .fix("declare the outputs: `output = { name = \"string\" }`"),
                     );
                 }
                 if let OutputFrom::File(file) = &from.value {
@@ -414,9 +507,13 @@ impl Compiler<'_> {
         let RetryTable { attempts, backoff, on } = &retry.value;
         if !(2..=MAX_ATTEMPTS).contains(&attempts.value) {
             self.findings.push(
-                Finding::new(Code::RetryBounds, source.span(&attempts.range), format!("`attempts` is 2 to {MAX_ATTEMPTS}, not {}", attempts.value))
-                    .label("all tries together, the first one included")
-                    .fix("write for example `attempts = 3`"),
+                Finding::new(
+                    Code::RetryBounds,
+                    source.span(&attempts.range),
+                    format!("`attempts` is 2 to {MAX_ATTEMPTS}, not {}", attempts.value),
+                )
+                .label("all tries together, the first one included")
+                .fix("write for example `attempts = 3`"),
             );
         }
         let classes: BTreeSet<FailureClass> = match on {
@@ -424,18 +521,26 @@ impl Compiler<'_> {
             Some(on) => {
                 if on.is_empty() {
                     self.findings.push(
-                        Finding::new(Code::RetryClass, source.span(&on.range), "a retry on nothing never happens")
-                            .label("empty")
-                            .fix("name a class: timeout, infra, sandbox, command, conflict"),
+                        Finding::new(
+                            Code::RetryClass,
+                            source.span(&on.range),
+                            "a retry on nothing never happens",
+                        )
+                        .label("empty")
+                        .fix("name a class: timeout, infra, sandbox, command, conflict"),
                     );
                 }
                 if source.table.agent.is_some()
                     && let Some(class) = on.iter().find(|class| class.value == RetryClass::Command)
                 {
                     self.findings.push(
-                        Finding::new(Code::RetryClass, source.span(&class.range), "a semantic failure of an agent does not change by trying again")
-                            .label("pointless here")
-                            .fix("use `repair` on the node that verifies the agent's work"),
+                        Finding::new(
+                            Code::RetryClass,
+                            source.span(&class.range),
+                            "a semantic failure of an agent does not change by trying again",
+                        )
+                        .label("pointless here")
+                        .fix("use `repair` on the node that verifies the agent's work"),
                     );
                 }
                 on.iter().map(|class| failure_class(class.value)).collect()
@@ -479,10 +584,14 @@ impl Compiler<'_> {
     fn returns(&mut self, unit: &Unit, names: &Names<'_>) -> Vec<(Arc<str>, crate::graph::Value, Span)> {
         let place = Place { node: None, item: false, extra: &[], secrets: false };
         let mut returns = Vec::new();
-        for (name, value) in unit.document.returns.iter() {
+        for (name, value) in &unit.document.returns {
             self.good_name("a returned value", name, Span::new(&unit.file, name.range.clone()));
             if let Some((compiled, _)) = self.value(&unit.file, value, names, place) {
-                returns.push((Arc::from(name.as_str()), compiled, Span::new(&unit.file, value.range.clone())));
+                returns.push((
+                    Arc::from(name.as_str()),
+                    compiled,
+                    Span::new(&unit.file, value.range.clone()),
+                ));
             }
         }
         returns
@@ -493,9 +602,13 @@ impl Compiler<'_> {
 fn stray_fix(key: &str, kind: &str) -> &'static str {
     match (key, kind) {
         ("output", "use") => "take it out; the outputs are what the used blueprint `returns`",
-        ("with", _) => "take it out; inputs are for blueprints that are used, a command takes `env` and `args`",
+        ("with", _) => {
+            "take it out; inputs are for blueprints that are used, a command takes `env` and `args`"
+        }
         ("env" | "args", "use") => "take it out; a used blueprint takes its inputs by `with`",
-        ("env" | "args" | "shell" | "stdin" | "cwd" | "expect" | "artifacts" | "output_from", _) => "take it out; it is for run nodes",
+        ("env" | "args" | "shell" | "stdin" | "cwd" | "expect" | "artifacts" | "output_from", _) => {
+            "take it out; it is for run nodes"
+        }
         ("tools", _) => "take it out; it is for agent nodes",
         ("timeout", "gate") => "take it out; a gate has `expires`",
         ("timeout", "use") => "take it out; the nodes of the used blueprint have time limits of their own",

@@ -75,8 +75,12 @@ impl<'a> Names<'a> {
             ["item", ..] if place.item => Ok(None),
             ["index"] if place.item => Ok(Some(ValueType::Integer)),
             [name, ..] if place.extra.contains(name) => Ok(None),
-            ["inputs"] => Err(unknown(span, "`inputs` alone is not a value").fix("name one: `inputs.NAME`").into()),
-            ["nodes"] => Err(unknown(span, "`nodes` alone is not a value").fix("name an output: `nodes.NODE.OUTPUT`").into()),
+            ["inputs"] => {
+                Err(unknown(span, "`inputs` alone is not a value").fix("name one: `inputs.NAME`").into())
+            }
+            ["nodes"] => Err(unknown(span, "`nodes` alone is not a value")
+                .fix("name an output: `nodes.NODE.OUTPUT`")
+                .into()),
             ["item" | "index", ..] => Err(unknown(span, format!("there is no `{}` here", parts[0]))
                 .reason("`item` and `index` exist in nodes with `each` only")
                 .fix("add `each`, or name something else")
@@ -94,14 +98,24 @@ impl<'a> Names<'a> {
         if self.shape.by_name.contains_key(name) {
             return finding.fix(format!("write `nodes.{dotted}`"));
         }
-        let here = ["inputs", "nodes"].into_iter().chain(place.item.then_some(["item", "index"]).into_iter().flatten());
+        let here = ["inputs", "nodes"]
+            .into_iter()
+            .chain(place.item.then_some(["item", "index"]).into_iter().flatten());
         if let Some(near) = nearest(name, here.chain(place.extra.iter().copied())) {
             return finding.fix(format!("did you mean `{near}`?"));
         }
-        finding.fix(format!("name something with `inputs.` or `nodes.`; for the plain text, add quotes: \"'{dotted}'\""))
+        finding.fix(format!(
+            "name something with `inputs.` or `nodes.`; for the plain text, add quotes: \"'{dotted}'\""
+        ))
     }
 
-    fn input(&self, name: &str, rest: &[&str], place: Place<'_>, span: Span) -> Result<Option<ValueType>, Box<Finding>> {
+    fn input(
+        &self,
+        name: &str,
+        rest: &[&str],
+        place: Place<'_>,
+        span: Span,
+    ) -> Result<Option<ValueType>, Box<Finding>> {
         if let Some(input) = self.input_named(name) {
             if input.ty == InputType::Secret && !place.secrets {
                 return Err(Finding::new(Code::UnknownReference, span, format!("the secret `{name}` cannot be used here"))
@@ -111,7 +125,9 @@ impl<'a> Names<'a> {
                     .into());
             }
             let ty = match input.ty {
-                InputType::String | InputType::Enum | InputType::Path | InputType::Secret => ValueType::String,
+                InputType::String | InputType::Enum | InputType::Path | InputType::Secret => {
+                    ValueType::String
+                }
                 InputType::Integer => ValueType::Integer,
                 InputType::Number => ValueType::Number,
                 InputType::Boolean => ValueType::Boolean,
@@ -146,7 +162,7 @@ impl<'a> Names<'a> {
                 return Ok(None);
             }
             let finding = unknown(span, format!("there is no node `{name}`"));
-            return Err(match nearest(name, self.shape.by_name.keys().map(|name| &**name)) {
+            return Err(match self.shape.node_near(name) {
                 Some(near) => finding.fix(format!("did you mean `nodes.{near}`?")),
                 None => finding.fix("name a node of this blueprint"),
             }
@@ -162,12 +178,22 @@ impl<'a> Names<'a> {
                     .fix("read the outputs of another node")
                     .into());
             }
-            let finding = Finding::new(Code::NotUpstream, span, format!("`{}` reads `{name}`, which it does not need", reader.name))
-                .label("may not have run")
-                .note(outline.span.clone(), format!("`{name}` is here"));
-            let later = self.shape.by_name.get(&reader.name).is_some_and(|reader| self.shape.order.standing(ix, *reader) != Standing::Apart);
+            let finding = Finding::new(
+                Code::NotUpstream,
+                span,
+                format!("`{}` reads `{name}`, which it does not need", reader.name),
+            )
+            .label("may not have run")
+            .note(outline.span.clone(), format!("`{name}` is here"));
+            let later = self
+                .shape
+                .by_name
+                .get(&reader.name)
+                .is_some_and(|reader| self.shape.order.standing(ix, *reader) != Standing::Apart);
             return Err(if later {
-                finding.reason(format!("`{name}` runs after `{}`", reader.name)).fix("read a node that runs before, or turn the order of the two round")
+                finding
+                    .reason(format!("`{name}` runs after `{}`", reader.name))
+                    .fix("read a node that runs before, or turn the order of the two round")
             } else {
                 finding.fix(format!("add \"{name}\" to the needs of `{}`", reader.name))
             }
@@ -190,14 +216,18 @@ impl<'a> Names<'a> {
             return Ok(None);
         }
         let Some((_, ty)) = known else {
-            let finding = Finding::new(Code::UnknownOutput, span, format!("`{name}` has no output `{output}`"))
-                .label("unknown output")
-                .note(outline.span.clone(), format!("`{name}` is here"));
+            let finding =
+                Finding::new(Code::UnknownOutput, span, format!("`{name}` has no output `{output}`"))
+                    .label("unknown output")
+                    .note(outline.span.clone(), format!("`{name}` is here"));
             let outputs = outline.outputs.iter().map(|(name, _)| &**name);
             return Err(match nearest(output, outputs.chain(["status"])) {
                 Some(near) => finding.fix(format!("did you mean `nodes.{name}.{near}`?")),
-                None if outline.used => finding.fix(format!("add `{output}` to the `[returns]` of the blueprint that `{name}` uses")),
-                None => finding.fix(format!("declare it at `{name}`: `output = {{ {output} = \"string\" }}`")),
+                None if outline.used => finding
+                    .fix(format!("add `{output}` to the `[returns]` of the blueprint that `{name}` uses")),
+                None => {
+                    finding.fix(format!("declare it at `{name}`: `output = {{ {output} = \"string\" }}`"))
+                }
             }
             .into());
         };
@@ -235,7 +265,8 @@ fn no_parts(span: Span, whole: &str, part: &str, ty: ValueType) -> Finding {
 }
 
 fn choices(outline: &Outline) -> String {
-    let mut names: Vec<String> = outline.outputs.iter().map(|(name, _)| format!("`nodes.{}.{name}`", outline.name)).collect();
+    let mut names: Vec<String> =
+        outline.outputs.iter().map(|(name, _)| format!("`nodes.{}.{name}`", outline.name)).collect();
     names.push(format!("`nodes.{}.status`", outline.name));
     names.join(", ")
 }

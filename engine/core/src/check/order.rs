@@ -40,7 +40,12 @@ pub(super) struct Order {
 
 impl Order {
     /// `sorted` has every node behind its needs; `shaky` marks nodes some of whose needs are not known.
-    pub(super) fn new(needs: Vec<Vec<NodeIx>>, joins: Vec<Join>, sorted: Vec<NodeIx>, mut shaky: Vec<bool>) -> Self {
+    pub(super) fn new(
+        needs: Vec<Vec<NodeIx>>,
+        joins: Vec<Join>,
+        sorted: Vec<NodeIx>,
+        mut shaky: Vec<bool>,
+    ) -> Self {
         let mut levels = vec![0; needs.len()];
         for ix in &sorted {
             let needs = &needs[ix.at()];
@@ -77,7 +82,8 @@ impl Order {
         let mut above = BTreeMap::from([(to, to == from)]);
         let mut next = vec![to];
         while let Some(at) = next.pop() {
-            for need in self.needs(at).iter().filter(|need| **need == from || self.levels[need.at()] > least) {
+            for need in self.needs(at).iter().filter(|need| **need == from || self.levels[need.at()] > least)
+            {
                 if above.insert(*need, *need == from).is_none() {
                     next.push(*need);
                 }
@@ -179,12 +185,14 @@ mod tests {
             let mut graph: Vec<(Join, Vec<u32>)> = Vec::new();
             for node in 0..12_u64 {
                 let join = Join::ALL[random(3) as usize];
-                let mut needs: Vec<u32> = (0..node.min(random(4))).map(|_| random(node.max(1)) as u32).collect();
+                let mut needs: Vec<u32> =
+                    (0..node.min(random(4))).map(|_| random(node.max(1)) as u32).collect();
                 needs.sort_unstable();
                 needs.dedup();
                 graph.push((join, needs));
             }
-            let nodes: Vec<(Join, &[u32])> = graph.iter().map(|(join, needs)| (*join, needs.as_slice())).collect();
+            let nodes: Vec<(Join, &[u32])> =
+                graph.iter().map(|(join, needs)| (*join, needs.as_slice())).collect();
             let order = order(&nodes);
             for reader in (0..12).map(NodeIx) {
                 for other in (0..12).map(NodeIx).filter(|other| *other != reader) {
@@ -196,7 +204,13 @@ mod tests {
 
     #[test]
     fn only_what_every_need_relied_on_is_sure_behind_any() {
-        let order = order(&[(Join::All, &[]), (Join::All, &[0]), (Join::All, &[0]), (Join::Any, &[1, 2]), (Join::Settled, &[3])]);
+        let order = order(&[
+            (Join::All, &[]),
+            (Join::All, &[0]),
+            (Join::All, &[0]),
+            (Join::Any, &[1, 2]),
+            (Join::Settled, &[3]),
+        ]);
         assert_eq!(order.standing(NodeIx(3), NodeIx(0)), Standing::Sure);
         assert_eq!(order.standing(NodeIx(3), NodeIx(1)), Standing::Behind);
         assert_eq!(order.standing(NodeIx(4), NodeIx(0)), Standing::Behind);
@@ -205,7 +219,13 @@ mod tests {
 
     #[test]
     fn between_are_the_nodes_of_all_paths_and_no_others() {
-        let order = order(&[(Join::All, &[]), (Join::All, &[0]), (Join::All, &[]), (Join::All, &[1, 2]), (Join::All, &[1])]);
+        let order = order(&[
+            (Join::All, &[]),
+            (Join::All, &[0]),
+            (Join::All, &[]),
+            (Join::All, &[1, 2]),
+            (Join::All, &[1]),
+        ]);
         assert_eq!(order.between(NodeIx(0), NodeIx(3)), [NodeIx(0), NodeIx(1), NodeIx(3)]);
         assert_eq!(order.between(NodeIx(3), NodeIx(3)), [NodeIx(3)]);
         assert_eq!(order.between(NodeIx(4), NodeIx(3)), []);

@@ -7,7 +7,7 @@ use petgraph::algo::tarjan_scc;
 use super::compiler::{Compiler, NodeSource, Unit};
 use super::order::Standing;
 use super::shape::Shape;
-use crate::finding::{Code, Finding, nearest};
+use crate::finding::{Code, Finding};
 use crate::graph::{Edge, NodeIx, Region, RegionIx};
 
 const MAX_ROUNDS: u32 = 100;
@@ -28,10 +28,14 @@ impl Compiler<'_> {
                 && region.members.iter().any(|ix| depth[ix.at()] == MAX_DEPTH)
             {
                 self.findings.push(
-                    Finding::new(Code::TooLarge, node.span(&repair.range), format!("more than {MAX_DEPTH} repairs lie inside each other here"))
-                        .label("one too many")
-                        .reason("the rounds of repairs inside each other multiply")
-                        .fix("let fewer nodes repair, or let them start `from` later nodes"),
+                    Finding::new(
+                        Code::TooLarge,
+                        node.span(&repair.range),
+                        format!("more than {MAX_DEPTH} repairs lie inside each other here"),
+                    )
+                    .label("one too many")
+                    .reason("the rounds of repairs inside each other multiply")
+                    .fix("let fewer nodes repair, or let them start `from` later nodes"),
                 );
                 continue;
             }
@@ -56,46 +60,74 @@ impl Compiler<'_> {
         let from_span = node.span(&repair.from.range);
         let Some(from) = shape.by_name.get(repair.from.as_str()).copied() else {
             if !unit.is_lost(&repair.from) {
-                let near = nearest(&repair.from, shape.by_name.keys().map(|name| &**name));
+                let near = shape.node_near(&repair.from);
                 self.findings.push(
-                    Finding::new(Code::UnknownNode, from_span, format!("there is no node `{}`", repair.from.value))
-                        .label("unknown node")
-                        .fix(near.map_or_else(
-                            || "name a node that this one needs, directly or by way of others".to_owned(),
-                            |near| format!("did you mean `{near}`?"),
-                        )),
+                    Finding::new(
+                        Code::UnknownNode,
+                        from_span,
+                        format!("there is no node `{}`", repair.from.value),
+                    )
+                    .label("unknown node")
+                    .fix(near.map_or_else(
+                        || "name a node that this one needs, directly or by way of others".to_owned(),
+                        |near| format!("did you mean `{near}`?"),
+                    )),
                 );
             }
             return None;
         };
         if from != closer && shape.order.standing(closer, from) == Standing::Apart {
             self.findings.push(
-                Finding::new(Code::RepairFrom, from_span, format!("`{}` does not come before `{}`", repair.from.value, node.name.value))
-                    .label("not upstream")
-                    .note(node.name_span(), "the node that is repaired")
-                    .fix(format!("add \"{}\" to the needs of `{}`, or name another node", repair.from.value, node.name.value)),
+                Finding::new(
+                    Code::RepairFrom,
+                    from_span,
+                    format!("`{}` does not come before `{}`", repair.from.value, node.name.value),
+                )
+                .label("not upstream")
+                .note(node.name_span(), "the node that is repaired")
+                .fix(format!(
+                    "add \"{}\" to the needs of `{}`, or name another node",
+                    repair.from.value, node.name.value
+                )),
             );
             return None;
         }
         if shape.order.is_shaky(closer) {
             return None;
         }
-        Some(Region { from, closer, rounds: rounds?, members: shape.order.between(from, closer), inner: Vec::new() })
+        Some(Region {
+            from,
+            closer,
+            rounds: rounds?,
+            members: shape.order.between(from, closer),
+            inner: Vec::new(),
+        })
     }
 
-    fn rounds(&mut self, unit: &Unit, node: &NodeSource, repair: &crate::format::Sp<crate::format::RepairTable>) -> Option<u32> {
+    fn rounds(
+        &mut self,
+        unit: &Unit,
+        node: &NodeSource,
+        repair: &crate::format::Sp<crate::format::RepairTable>,
+    ) -> Option<u32> {
         let written = match &repair.rounds {
             Some(written) => written,
             None if unit.is_broken(&node.name, "repair") => return None,
             None if node.table.ci.is_some() => {
-                return Some(unit.document.budget.ci_rounds.as_ref().map_or(CI_ROUNDS, |rounds| rounds.value));
+                return Some(
+                    unit.document.budget.ci_rounds.as_ref().map_or(CI_ROUNDS, |rounds| rounds.value),
+                );
             }
             None => {
                 self.findings.push(
-                    Finding::new(Code::RepairBounds, node.span(&repair.range), format!("the repair of `{}` has no bound", node.name.value))
-                        .label("needs `rounds`")
-                        .reason("only a ci node takes its rounds from the budget")
-                        .fix(format!("write `repair = {{ from = \"{}\", rounds = 3 }}`", repair.from.value)),
+                    Finding::new(
+                        Code::RepairBounds,
+                        node.span(&repair.range),
+                        format!("the repair of `{}` has no bound", node.name.value),
+                    )
+                    .label("needs `rounds`")
+                    .reason("only a ci node takes its rounds from the budget")
+                    .fix(format!("write `repair = {{ from = \"{}\", rounds = 3 }}`", repair.from.value)),
                 );
                 return None;
             }
@@ -103,9 +135,13 @@ impl Compiler<'_> {
         let rounds = written.value;
         if !(2..=MAX_ROUNDS).contains(&rounds) {
             self.findings.push(
-                Finding::new(Code::RepairBounds, node.span(&written.range), format!("a repair has 2 to {MAX_ROUNDS} rounds, not {rounds}"))
-                    .label("all rounds together, the first one included")
-                    .fix("write for example `rounds = 3`"),
+                Finding::new(
+                    Code::RepairBounds,
+                    node.span(&written.range),
+                    format!("a repair has 2 to {MAX_ROUNDS} rounds, not {rounds}"),
+                )
+                .label("all rounds together, the first one included")
+                .fix("write for example `rounds = 3`"),
             );
             return None;
         }
@@ -133,13 +169,18 @@ impl Compiler<'_> {
                 regions[outer].inner.push(RegionIx(inner as u32));
                 continue;
             }
-            let (one, other) = (&unit.nodes[regions[inner].closer.at()], &unit.nodes[regions[outer].closer.at()]);
+            let (one, other) =
+                (&unit.nodes[regions[inner].closer.at()], &unit.nodes[regions[outer].closer.at()]);
             self.findings.push(
-                Finding::new(Code::RepairOverlap, place(one), format!("the repairs of `{}` and `{}` overlap", one.name.value, other.name.value))
-                    .label("one region")
-                    .note(place(other), "the other region")
-                    .reason("one must lie inside the other, or they must have no node in common")
-                    .fix("let both start `from` the same node, or move one of them"),
+                Finding::new(
+                    Code::RepairOverlap,
+                    place(one),
+                    format!("the repairs of `{}` and `{}` overlap", one.name.value, other.name.value),
+                )
+                .label("one region")
+                .note(place(other), "the other region")
+                .reason("one must lie inside the other, or they must have no node in common")
+                .fix("let both start `from` the same node, or move one of them"),
             );
         }
     }
@@ -147,7 +188,11 @@ impl Compiler<'_> {
     fn is_useful(&mut self, unit: &Unit, region: &Region) {
         let changes = region.members.iter().any(|ix| {
             let table = &unit.nodes[ix.at()].table;
-            let works = table.run.is_some() || table.edit.is_some() || table.agent.is_some() || table.http.is_some() || table.uses.is_some();
+            let works = table.run.is_some()
+                || table.edit.is_some()
+                || table.agent.is_some()
+                || table.http.is_some()
+                || table.uses.is_some();
             *ix != region.closer && (works || unit.broken.contains_key(unit.nodes[ix.at()].name.as_str()))
         });
         let node = &unit.nodes[region.closer.at()];
@@ -159,7 +204,9 @@ impl Compiler<'_> {
                     format!("another round changes nothing that `{}` looks at", node.name.value),
                 )
                 .label("no other node of this region does any work")
-                .fix("let the region start at the node that can mend it; to try this node again, use `retry`"),
+                .fix(
+                    "let the region start at the node that can mend it; to try this node again, use `retry`",
+                ),
             );
         }
     }
@@ -173,7 +220,9 @@ impl Compiler<'_> {
             let waiting: Vec<(NodeIx, NodeIx)> = component
                 .iter()
                 .flat_map(|index| shape.dag.neighbors(*index).map(move |next| (*index, next)))
-                .filter(|(from, to)| shape.dag.edges_connecting(*from, *to).any(|edge| *edge.weight() == Edge::Order))
+                .filter(|(from, to)| {
+                    shape.dag.edges_connecting(*from, *to).any(|edge| *edge.weight() == Edge::Order)
+                })
                 .map(|(from, to)| (shape.dag[from], shape.dag[to]))
                 .filter(|(_, waits)| members.contains(waits))
                 .collect();
@@ -193,14 +242,18 @@ impl Compiler<'_> {
             }
             for (closer, waits) in waiting {
                 let (closer, waits) = (&unit.nodes[closer.at()], &unit.nodes[waits.at()]);
-                finding = finding.note(waits.name_span(), format!("`{}` waits for the repair of `{}`", waits.name.value, closer.name.value));
+                finding = finding.note(
+                    waits.name_span(),
+                    format!("`{}` waits for the repair of `{}`", waits.name.value, closer.name.value),
+                );
             }
             self.findings.push(finding);
             stuck.extend(members);
         }
         if !stuck.is_empty() {
             shape.dag.retain_edges(|dag, edge| {
-                dag.edge_weight(edge) == Some(&Edge::Needs) || dag.edge_endpoints(edge).is_none_or(|(_, to)| !stuck.contains(&dag[to]))
+                dag.edge_weight(edge) == Some(&Edge::Needs)
+                    || dag.edge_endpoints(edge).is_none_or(|(_, to)| !stuck.contains(&dag[to]))
             });
         }
     }

@@ -23,9 +23,13 @@ impl Compiler<'_> {
         let url = self.text(&node.file, &http.url, names, place);
         let secret = Place { secrets: true, ..place };
         let mut headers = Vec::new();
-        for (name, value) in http.headers.iter() {
-            let good = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c));
-            if !good || ["host", "content-length", "transfer-encoding", "connection"].contains(&name.to_ascii_lowercase().as_str()) {
+        for (name, value) in &http.headers {
+            let good = !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c));
+            if !good
+                || ["host", "content-length", "transfer-encoding", "connection"]
+                    .contains(&name.to_ascii_lowercase().as_str())
+            {
                 self.findings.push(
                     Finding::new(Code::BadHeader, node.span(&name.range), format!("`{}` is not a header to set", name.value))
                         .label("not allowed")
@@ -38,10 +42,14 @@ impl Compiler<'_> {
                     && text.chars().any(char::is_control)
                 {
                     self.findings.push(
-                        Finding::new(Code::BadHeader, node.span(&value.range), format!("the value of the header `{}` holds control characters", name.value))
-                            .label("not allowed")
-                            .reason("a line break would begin another header")
-                            .fix("write the value on one line"),
+                        Finding::new(
+                            Code::BadHeader,
+                            node.span(&value.range),
+                            format!("the value of the header `{}` holds control characters", name.value),
+                        )
+                        .label("not allowed")
+                        .reason("a line break would begin another header")
+                        .fix("write the value on one line"),
                     );
                 }
                 headers.push((name.value.clone(), compiled));
@@ -51,17 +59,24 @@ impl Compiler<'_> {
         let body = match (&http.body, &http.json) {
             (Some(body), Some(_)) => {
                 self.findings.push(
-                    Finding::new(Code::KeyWithoutEffect, node.span(&body.range), "a request has one body, but `body` and `json` are both given")
-                        .label("one of two")
-                        .fix("take one of them out"),
+                    Finding::new(
+                        Code::KeyWithoutEffect,
+                        node.span(&body.range),
+                        "a request has one body, but `body` and `json` are both given",
+                    )
+                    .label("one of two")
+                    .fix("take one of them out"),
                 );
                 return None;
             }
-            (Some(body), None) => self.text(&node.file, body, names, place).map_or(HttpBody::Empty, HttpBody::Text),
+            (Some(body), None) => {
+                self.text(&node.file, body, names, place).map_or(HttpBody::Empty, HttpBody::Text)
+            }
             (None, Some(json)) => HttpBody::Json(
                 json.iter()
                     .filter_map(|(name, value)| {
-                        self.value(&node.file, value, names, place).map(|(value, _)| (name.value.clone(), value))
+                        self.value(&node.file, value, names, place)
+                            .map(|(value, _)| (name.value.clone(), value))
                     })
                     .collect(),
             ),
@@ -69,11 +84,20 @@ impl Compiler<'_> {
         };
         let has_body = !matches!(body, HttpBody::Empty);
         if has_body && matches!(method, HttpMethod::Get | HttpMethod::Head) {
-            let range = http.body.as_ref().map(|b| &b.range).or(http.json.as_ref().map(|j| &j.range)).unwrap_or(&http.range);
+            let range = http
+                .body
+                .as_ref()
+                .map(|b| &b.range)
+                .or(http.json.as_ref().map(|j| &j.range))
+                .unwrap_or(&http.range);
             self.findings.push(
-                Finding::new(Code::KeyWithoutEffect, node.span(range), format!("a {method} request has no body"))
-                    .label("would be ignored")
-                    .fix("add `method = \"POST\"`, or take the body out"),
+                Finding::new(
+                    Code::KeyWithoutEffect,
+                    node.span(range),
+                    format!("a {method} request has no body"),
+                )
+                .label("would be ignored")
+                .fix("add `method = \"POST\"`, or take the body out"),
             );
         }
         let mut expect = Vec::new();
@@ -82,9 +106,13 @@ impl Compiler<'_> {
                 expect.push(status.value);
             } else {
                 self.findings.push(
-                    Finding::new(Code::BadValue, node.span(&status.range), format!("{} is not a status code", status.value))
-                        .label("100 to 599")
-                        .fix("write for example `expect = [200, 201]`"),
+                    Finding::new(
+                        Code::BadValue,
+                        node.span(&status.range),
+                        format!("{} is not a status code", status.value),
+                    )
+                    .label("100 to 599")
+                    .fix("write for example `expect = [200, 201]`"),
                 );
             }
         }
@@ -99,9 +127,13 @@ impl Compiler<'_> {
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         let Some(rest) = rest else {
             self.findings.push(
-                Finding::new(Code::BadUrl, node.span(&url.range), format!("`{}` is not an http or https URL", url.value))
-                    .label("no scheme, or another one")
-                    .fix("write it in full: `https://host/path`; the scheme and host cannot be templates"),
+                Finding::new(
+                    Code::BadUrl,
+                    node.span(&url.range),
+                    format!("`{}` is not an http or https URL", url.value),
+                )
+                .label("no scheme, or another one")
+                .fix("write it in full: `https://host/path`; the scheme and host cannot be templates"),
             );
             return false;
         };
@@ -122,7 +154,9 @@ impl Compiler<'_> {
             self.findings.push(
                 Finding::new(Code::BadUrl, node.span(&url.range), "the URL has no usable host")
                     .label("here")
-                    .fix("write `https://host/path`, without a user name or password; pass those by a header"),
+                    .fix(
+                        "write `https://host/path`, without a user name or password; pass those by a header",
+                    ),
             );
             return false;
         }
@@ -135,21 +169,29 @@ impl Compiler<'_> {
         gate: &Sp<GateTable>,
         names: &Names<'_>,
         place: Place<'_>,
-    ) -> Option<Gate> {
+    ) -> Gate {
         let on_timeout = gate.on_timeout.as_ref().map_or(OnTimeout::Reject, |on_timeout| on_timeout.value);
         if let (OnTimeout::Approve, Some(written)) = (on_timeout, &gate.on_timeout) {
             self.findings.push(
-                Finding::new(Code::DefaultApprove, node.span(&written.range), format!("the gate `{}` approves itself when nobody answers", node.name.value))
-                    .label("approves by default")
-                    .reason("silence is no approval")
-                    .fix("write `on_timeout = \"reject\"` or \"escalate\""),
+                Finding::new(
+                    Code::DefaultApprove,
+                    node.span(&written.range),
+                    format!("the gate `{}` approves itself when nobody answers", node.name.value),
+                )
+                .label("approves by default")
+                .reason("silence is no approval")
+                .fix("write `on_timeout = \"reject\"` or \"escalate\""),
             );
         }
         if let (Some(written), None) = (&gate.on_timeout, &gate.expires) {
             self.findings.push(
-                Finding::new(Code::KeyWithoutEffect, node.span(&written.range), "`on_timeout` means nothing without `expires`")
-                    .label("without effect")
-                    .fix("add `expires = \"24h\"`, or take it out"),
+                Finding::new(
+                    Code::KeyWithoutEffect,
+                    node.span(&written.range),
+                    "`on_timeout` means nothing without `expires`",
+                )
+                .label("without effect")
+                .fix("add `expires = \"24h\"`, or take it out"),
             );
         }
         let min = gate.min.as_ref().map_or(1, |min| min.value);
@@ -157,9 +199,13 @@ impl Compiler<'_> {
             && !(1..=MAX_APPROVALS).contains(&min)
         {
             self.findings.push(
-                Finding::new(Code::GateBounds, node.span(&written.range), format!("a gate needs 1 to {MAX_APPROVALS} approvals, not {min}"))
-                    .label("out of range")
-                    .fix("write for example `min = 1`"),
+                Finding::new(
+                    Code::GateBounds,
+                    node.span(&written.range),
+                    format!("a gate needs 1 to {MAX_APPROVALS} approvals, not {min}"),
+                )
+                .label("out of range")
+                .fix("write for example `min = 1`"),
             );
         }
         let approvers = gate.approvers.as_ref().map(|approvers| Approvers {
@@ -171,18 +217,22 @@ impl Compiler<'_> {
             && written.value.0 == Duration::ZERO
         {
             self.findings.push(
-                Finding::new(Code::GateBounds, node.span(&written.range), "a gate that expires at once can never be approved")
-                    .label("no time at all")
-                    .fix("write for example `expires = \"24h\"`"),
+                Finding::new(
+                    Code::GateBounds,
+                    node.span(&written.range),
+                    "a gate that expires at once can never be approved",
+                )
+                .label("no time at all")
+                .fix("write for example `expires = \"24h\"`"),
             );
         }
         let ask = gate.ask.as_ref().and_then(|ask| self.text(&node.file, ask, names, place));
-        Some(Gate {
+        Gate {
             approvers: approvers.unwrap_or_default(),
             min,
             expires: gate.expires.as_ref().map(|expires| expires.value.0),
             on_timeout,
             ask,
-        })
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The shape of a graph: who needs whom, circles, joins. Builds the petgraph DAG; a circle is reported and cut,
 //! so that the rest of the blueprint can still be looked at.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -21,9 +22,30 @@ pub(super) struct Shape {
     pub(super) by_name: BTreeMap<Arc<str>, NodeIx>,
     pub(super) order: Order,
     pub(super) dag: DiGraph<NodeIx, Edge>,
+    guesses: Guesses,
+}
+
+/// Counts how often the node that was meant has been looked for. Each time costs a look at every name, so in a
+/// large blueprint that is wrong everywhere only the first faults come with a guess.
+#[derive(Debug, Default)]
+struct Guesses(Cell<usize>);
+
+/// How often the node that was meant is looked for.
+const MOST_GUESSES: usize = 300;
+
+impl Guesses {
+    fn guess<'a>(&self, wrong: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+        self.0.set(self.0.get() + 1);
+        if self.0.get() > MOST_GUESSES { None } else { nearest(wrong, known) }
+    }
 }
 
 impl Shape {
+    /// The node that was probably meant.
+    pub(super) fn node_near(&self, wrong: &str) -> Option<&str> {
+        self.guesses.guess(wrong, self.by_name.keys().map(|name| &**name))
+    }
+
     pub(super) fn index(ix: NodeIx) -> NodeIndex {
         NodeIndex::new(ix.at())
     }
@@ -39,6 +61,7 @@ impl Compiler<'_> {
             by_name.insert(Arc::from(node.name.as_str()), NodeIx(number as u32));
             dag.add_node(NodeIx(number as u32));
         }
+        let guesses = Guesses::default();
         let mut needs = Vec::with_capacity(unit.nodes.len());
         let mut shaky = vec![false; unit.nodes.len()];
         for (number, node) in unit.nodes.iter().enumerate() {
@@ -51,21 +74,27 @@ impl Compiler<'_> {
                     None => {
                         shaky[number] = true;
                         if !unit.is_lost(need) {
-                            let others = by_name.keys().map(|name| &**name).filter(|name| *name != node.name.value);
-                            let near = nearest(need, others).map(str::to_owned);
+                            let others =
+                                by_name.keys().map(|name| &**name).filter(|name| *name != node.name.value);
+                            let near = guesses.guess(need, others).map(str::to_owned);
                             self.findings.push(
-                                Finding::new(Code::UnknownNode, span, format!("there is no node `{}`", need.value))
-                                    .label("unknown node")
-                                    .fix(near.map_or_else(
-                                        || {
-                                            if better_name(need, '_') == need.value {
-                                                format!("add `[nodes.{}]`, or take it out of `needs`", need.value)
-                                            } else {
-                                                "take it out of `needs`, or name a node of this blueprint".to_owned()
-                                            }
-                                        },
-                                        |near| format!("did you mean `{near}`?"),
-                                    )),
+                                Finding::new(
+                                    Code::UnknownNode,
+                                    span,
+                                    format!("there is no node `{}`", need.value),
+                                )
+                                .label("unknown node")
+                                .fix(near.map_or_else(
+                                    || {
+                                        if better_name(need, '_') == need.value {
+                                            format!("add `[nodes.{}]`, or take it out of `needs`", need.value)
+                                        } else {
+                                            "take it out of `needs`, or name a node of this blueprint"
+                                                .to_owned()
+                                        }
+                                    },
+                                    |near| format!("did you mean `{near}`?"),
+                                )),
                             );
                         }
                     }
@@ -90,8 +119,12 @@ impl Compiler<'_> {
         }
         self.circles(unit, &mut dag, &mut needs, &mut shaky);
         let sorted = toposort(&dag, None).unwrap_or_default().into_iter().map(|index| dag[index]).collect();
-        let joins = unit.nodes.iter().map(|node| node.table.join.as_ref().map_or(Join::All, |join| join.value)).collect();
-        Shape { by_name, order: Order::new(needs, joins, sorted, shaky), dag }
+        let joins = unit
+            .nodes
+            .iter()
+            .map(|node| node.table.join.as_ref().map_or(Join::All, |join| join.value))
+            .collect();
+        Shape { by_name, order: Order::new(needs, joins, sorted, shaky), dag, guesses }
     }
 
     fn join(&mut self, unit: &Unit, node: &NodeSource) {
@@ -102,14 +135,24 @@ impl Compiler<'_> {
         if needs < enough && !unit.is_broken(&node.name, "needs") {
             let number = if needs == 0 { "no other node" } else { "one node" };
             self.findings.push(
-                Finding::new(Code::IdleJoin, node.span(&join.range), format!("`join` has nothing to choose: `{}` needs {number}", node.name.value))
-                    .label("without effect")
-                    .fix("take it out, or add the other nodes to `needs`"),
+                Finding::new(
+                    Code::IdleJoin,
+                    node.span(&join.range),
+                    format!("`join` has nothing to choose: `{}` needs {number}", node.name.value),
+                )
+                .label("without effect")
+                .fix("take it out, or add the other nodes to `needs`"),
             );
         }
     }
 
-    fn circles(&mut self, unit: &Unit, dag: &mut DiGraph<NodeIx, Edge>, needs: &mut [Vec<NodeIx>], shaky: &mut [bool]) {
+    fn circles(
+        &mut self,
+        unit: &Unit,
+        dag: &mut DiGraph<NodeIx, Edge>,
+        needs: &mut [Vec<NodeIx>],
+        shaky: &mut [bool],
+    ) {
         if toposort(&*dag, None).is_ok() {
             return;
         }
@@ -126,8 +169,12 @@ impl Compiler<'_> {
                 shaky[member.at()] = true;
             }
         }
-        let inside = |one: NodeIx, other: NodeIx| circle_of[one.at()].is_some() && circle_of[one.at()] == circle_of[other.at()];
-        dag.retain_edges(|dag, edge| dag.edge_endpoints(edge).is_none_or(|(one, other)| !inside(dag[one], dag[other])));
+        let inside = |one: NodeIx, other: NodeIx| {
+            circle_of[one.at()].is_some() && circle_of[one.at()] == circle_of[other.at()]
+        };
+        dag.retain_edges(|dag, edge| {
+            dag.edge_endpoints(edge).is_none_or(|(one, other)| !inside(dag[one], dag[other]))
+        });
         for (number, needs) in needs.iter_mut().enumerate() {
             needs.retain(|need| !inside(*need, NodeIx(number as u32)));
         }
@@ -135,20 +182,25 @@ impl Compiler<'_> {
 
     fn circle(&mut self, unit: &Unit, circle: &[NodeIx]) {
         let first = &unit.nodes[circle[0].at()];
-        let mut names: Vec<&str> = circle.iter().take(NAMED).map(|ix| unit.nodes[ix.at()].name.as_str()).collect();
+        let mut names: Vec<&str> =
+            circle.iter().take(NAMED).map(|ix| unit.nodes[ix.at()].name.as_str()).collect();
         if circle.len() > NAMED {
             names.push("…");
         }
         names.push(&first.name);
-        let mut finding =
-            Finding::new(Code::Cycle, first.name_span(), format!("these nodes wait for each other in a circle: {}", names.join(" → ")))
-                .label("none of them could ever start")
-                .fix("take one of these needs out; to go round again on failure, use `repair`");
+        let mut finding = Finding::new(
+            Code::Cycle,
+            first.name_span(),
+            format!("these nodes wait for each other in a circle: {}", names.join(" → ")),
+        )
+        .label("none of them could ever start")
+        .fix("take one of these needs out; to go round again on failure, use `repair`");
         for (at, ix) in circle.iter().enumerate().take(NAMED) {
             let next = &unit.nodes[circle[(at + 1) % circle.len()].at()];
             let name = &unit.nodes[ix.at()].name.value;
             if let Some(need) = next.table.needs.iter().find(|need| need.value == *name) {
-                finding = finding.note(next.span(&need.range), format!("`{}` waits for `{name}`", next.name.value));
+                finding =
+                    finding.note(next.span(&need.range), format!("`{}` waits for `{name}`", next.name.value));
             }
         }
         self.findings.push(finding);
@@ -161,7 +213,11 @@ fn walk(dag: &DiGraph<NodeIx, Edge>, members: &[NodeIx]) -> Vec<NodeIx> {
     let mut places = BTreeMap::from([(members[0], 0)]);
     loop {
         let at = path[path.len() - 1];
-        let next = dag.neighbors(Shape::index(at)).map(|index| dag[index]).filter(|ix| members.binary_search(ix).is_ok()).min();
+        let next = dag
+            .neighbors(Shape::index(at))
+            .map(|index| dag[index])
+            .filter(|ix| members.binary_search(ix).is_ok())
+            .min();
         let Some(next) = next else { return path };
         if let Some(start) = places.get(&next) {
             return path.split_off(*start);

@@ -31,7 +31,10 @@ impl<'a> TextPlace<'a> {
     pub(super) fn span(&self, inside: &Range<usize>) -> Span {
         let Some(moves) = &self.moves else { return Span::new(self.file, self.range.clone()) };
         let at = |at: usize, moves: &[(usize, usize)]| {
-            let known = moves.partition_point(|(text, _)| *text <= at).checked_sub(1).and_then(|last| moves.get(last));
+            let known = moves
+                .partition_point(|(text, _)| *text <= at)
+                .checked_sub(1)
+                .and_then(|last| moves.get(last));
             known.map_or(at, |(text, file)| file + (at - text))
         };
         let start = at(inside.start, moves);
@@ -49,7 +52,9 @@ impl<'a> TextPlace<'a> {
 
 /// Where the characters of `text` stand in `raw`, a TOML text with its quotes, if that can be told.
 fn follow(raw: &str, text: &str, offset: usize) -> Option<Vec<(usize, usize)>> {
-    let quote = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quote| raw.starts_with(quote) && raw.len() >= 2 * quote.len() && raw.ends_with(quote))?;
+    let quote = ["\"\"\"", "'''", "\"", "'"]
+        .into_iter()
+        .find(|quote| raw.starts_with(quote) && raw.len() >= 2 * quote.len() && raw.ends_with(quote))?;
     let mut at = quote.len();
     let end = raw.len() - quote.len();
     if quote.len() == 3 {

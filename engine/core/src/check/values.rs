@@ -6,7 +6,9 @@ use std::sync::Arc;
 use super::compiler::Compiler;
 use super::names::{Names, Place};
 use super::text_place::TextPlace;
-use crate::expr::{Expr, FILTERS, FUNCTIONS, Reference, SyntaxError, SyntaxErrorKind, TESTS, Text, ValueType};
+use crate::expr::{
+    Expr, FILTERS, FUNCTIONS, Reference, SyntaxError, SyntaxErrorKind, TESTS, Text, ValueType,
+};
 use crate::finding::{Code, Finding, nearest};
 use crate::format::{Scalar, Sp};
 use crate::graph::Value;
@@ -27,7 +29,8 @@ pub(super) fn bad_regex(span: Span, error: &regex::Error) -> Finding {
 
 pub(super) fn bad_expression(error: &SyntaxError, place: &TextPlace<'_>, text: &str, whole: bool) -> Finding {
     let span = place.span(&error.range);
-    let bad = |message: String, label: &str| Finding::new(Code::BadExpression, span.clone(), message).label(label);
+    let bad =
+        |message: String, label: &str| Finding::new(Code::BadExpression, span.clone(), message).label(label);
     let named = |what: &str, name: &str, known: &[&'static str]| {
         let finding = bad(format!("there is no {what} `{name}` in expressions"), &format!("unknown {what}"));
         match nearest(name, known.iter().copied()) {
@@ -45,20 +48,24 @@ pub(super) fn bad_expression(error: &SyntaxError, place: &TextPlace<'_>, text: &
         SyntaxErrorKind::UnknownTest(name) => return named("test", name, TESTS),
         SyntaxErrorKind::UnknownFunction(name) if !error.message.contains("filter") && !name.is_empty() => {
             if FILTERS.contains(&name.as_str()) {
-                return bad(format!("`{name}` is a filter, not a function"), "not a function").fix(format!("write `value | {name}`"));
+                return bad(format!("`{name}` is a filter, not a function"), "not a function")
+                    .fix(format!("write `value | {name}`"));
             }
             return named("function", name, FUNCTIONS);
         }
         SyntaxErrorKind::UnknownFunction(_) | SyntaxErrorKind::Unsupported(_) => {
-            return bad(error.message.clone(), "not part of expressions").fix("say it with filters, or work it out in a node of its own");
+            return bad(error.message.clone(), "not part of expressions")
+                .fix("say it with filters, or work it out in a node of its own");
         }
         SyntaxErrorKind::Grammar => {}
     }
     if whole && (text.contains("{{") || text.contains("{%")) {
-        return bad("an expression does not stand in braces".to_owned(), "not understood").fix("leave the braces out; only texts such as `stdin` and `body` need them");
+        return bad("an expression does not stand in braces".to_owned(), "not understood")
+            .fix("leave the braces out; only texts such as `stdin` and `body` need them");
     }
     if whole && text.trim().is_empty() {
-        return bad("the expression is empty".to_owned(), "nothing here").fix("write an expression, or take the key out; an empty text is \"''\"");
+        return bad("the expression is empty".to_owned(), "nothing here")
+            .fix("write an expression, or take the key out; an empty text is \"''\"");
     }
     let finding = bad(format!("the expression does not parse: {}", error.message), "not understood");
     if let Some(word) = error.message.strip_prefix("write ") {
@@ -133,9 +140,13 @@ impl Compiler<'_> {
             && ty != ValueType::Boolean
         {
             self.findings.push(
-                Finding::new(Code::TypeMismatch, Span::new(file, source.range.clone()), format!("a condition is true or false, not {}", type_name(ty)))
-                    .label(format!("this is {}", type_name(ty)))
-                    .fix("compare it with something, such as `… == 'text'` or `… > 0`"),
+                Finding::new(
+                    Code::TypeMismatch,
+                    Span::new(file, source.range.clone()),
+                    format!("a condition is true or false, not {}", type_name(ty)),
+                )
+                .label(format!("this is {}", type_name(ty)))
+                .fix("compare it with something, such as `… == 'text'` or `… > 0`"),
             );
         }
         Some(expr)
@@ -165,7 +176,13 @@ impl Compiler<'_> {
         self.text_at(source, &text, names, place)
     }
 
-    fn text_at(&mut self, source: &str, text: &TextPlace<'_>, names: &Names<'_>, place: Place<'_>) -> Option<Text> {
+    fn text_at(
+        &mut self,
+        source: &str,
+        text: &TextPlace<'_>,
+        names: &Names<'_>,
+        place: Place<'_>,
+    ) -> Option<Text> {
         match Text::parse(source) {
             Ok(parsed) => {
                 self.resolve_all(parsed.references(), names, Place { secrets: false, ..place }, text);

@@ -40,79 +40,79 @@ macro_rules! codes {
 
 codes! {
     Syntax = 1, Error, "not valid TOML",
-        "The file is not TOML 1.1. Nothing else can be checked before it is.";
+        "The file is not TOML 1.1. Nothing else of it can be checked before it is, so every place that does not parse is shown first.";
     UnknownKey = 2, Error, "unknown key",
         "A key that means nothing here is an error, because a misspelt key would otherwise be a silent change of meaning: `timout = \"5m\"` would run without a time limit.";
     MissingKey = 3, Error, "missing key",
-        "Something that has no default was not given.";
+        "Something that has no default was not given: a key of a table, or all of the keys that would make a table say anything.";
     BadValue = 4, Error, "wrong type or value",
-        "The value is not of the type, or not in the range, that the key takes. Durations are texts such as \"90s\", \"5m\" or \"1h30m\".";
+        "The value is not of the type, or not one of the words, or not in the range that the key takes. Durations are texts with a unit, such as \"90s\", \"5m\" or \"1h30m\", of at most 366 days.";
     BadName = 5, Error, "not a usable name",
-        "Names of nodes, inputs and outputs are lower-case letters, digits and `_`, start with a letter and have at most 64 characters, so that they can stand in an expression as they are. A blueprint's own name may also hold `-`.";
+        "Names of nodes, inputs, outputs and returned values are lower-case letters, digits and `_`, start with a letter and have at most 64 characters, so that they can stand in an expression as they are. A blueprint's own name may also hold `-`. Names of environment variables are letters, digits and `_`. Every node has an output `status`, so that name is taken.";
     SchemaVersion = 6, Error, "unsupported schema version",
         "`schema = 1` is the only version of the format this release reads. A newer file needs a newer release.";
     Duplicate = 7, Error, "defined twice",
-        "The same name was defined twice, most often by a file that is included.";
+        "The same key, node or input was defined twice: in one file, or by a file that is included.";
     FileMissing = 8, Error, "file not found",
         "The blueprint names a file that does not exist, cannot be read, or lies outside the project. Paths are relative to the file that names them, use `/`, and never leave the project.";
     NoKind = 10, Error, "node without a kind",
         "Every node does exactly one thing, named by one of the keys run, edit, http, agent, gate, ci, forge, wait and use.";
     TwoKinds = 11, Error, "node with several kinds",
-        "Every node does exactly one thing. Two things are two nodes, one of which needs the other.";
+        "Every node does exactly one thing, and so does a forge node on its forge. Two things are two nodes, one of which needs the other.";
     UnknownNode = 12, Error, "unknown node",
-        "A node is named that does not exist in this blueprint.";
+        "A node is named, in `needs`, `repair` or `[[prove]]`, that does not exist in this blueprint.";
     Cycle = 13, Error, "nodes need each other in a circle",
         "A graph of `needs` must have no circle, or none of its nodes could ever start. The only way back is `repair`, which is bounded.";
     RepeatedNeed = 14, Warning, "need named twice",
-        "The same node is listed twice in `needs`. It has no further effect.";
+        "The same node is listed twice in `needs`. The second time has no effect.";
     IdleJoin = 15, Warning, "join without a choice",
-        "`join` says what a node with several needs waits for. With fewer than two needs there is nothing to choose, and `join = \"any\"` with a single need is the same as `all`.";
+        "`join` says what a node with several needs waits for. With fewer than two needs there is nothing to choose; only `join = \"settled\"` makes a difference with a single one, since it waits for a failure too.";
     EmptyBlueprint = 16, Error, "no nodes",
         "A blueprint without nodes would succeed without doing anything.";
     KeyWithoutEffect = 17, Error, "key without effect here",
-        "The key exists, but not for this kind of node. Keys that would be ignored are errors, since somebody relies on them.";
+        "The key exists, but means nothing here: for another kind of node or edit, without another key it goes with, or in a file that is only included. Keys that would be ignored are errors, since somebody relies on them.";
     TemplateInCommand = 20, Error, "template in a command",
         "Commands are never templated. A value that is put into the text of a command can become a command itself (script injection). Pass it as an environment variable with `env`, or as an argument of its own with `args`: both arrive as data, whatever they hold.";
     ShellSyntax = 21, Error, "shell syntax without a shell",
-        "`run` starts a program directly, without a shell, so pipes, redirections, variables, globs and `&&` would be passed on as plain text. Say `shell = \"bash\"` (or \"sh\") to have a shell read the line; it then runs with errexit, nounset and, in bash, pipefail.";
+        "`run` starts a program directly, without a shell, so pipes, redirections, variables, globs, comments and `&&` would be passed on as plain text. Say `shell = \"bash\"` (or \"sh\") to have a shell read the line; it then runs with errexit, nounset and, in bash, pipefail. A plain character is put in quotes.";
     EmptyCommand = 22, Error, "empty command",
-        "There is no program to run.";
+        "`run` holds no program to start. Write the program and its arguments, as one text or as a list of words.";
     UnbalancedQuote = 23, Error, "quote that never closes",
-        "A command line is split into words as a POSIX shell would split it. A quote is open at its end.";
+        "A command line is split into words as a POSIX shell would split it. A quote is open at its end, or a backslash has nothing behind it.";
     BadExpression = 30, Error, "expression does not parse",
-        "Conditions, values and `{{ }}` in texts are expressions such as `inputs.repeat > 3 and nodes.build.status == 'succeeded'`. A plain text in the place of an expression needs quotes of its own: \"'text'\".";
+        "Conditions, values and `{{ }}` in texts are expressions such as `inputs.repeat > 3 and nodes.build.status == 'succeeded'`. A plain text in the place of an expression needs quotes of its own: \"'text'\". Only the filters, tests and functions of the format exist.";
     UnknownReference = 31, Error, "unknown name in an expression",
-        "An expression may use `inputs.NAME`, `nodes.NODE.OUTPUT`, `nodes.NODE.status`, and inside an `each` node `item` and `index`. Everything is resolved before anything runs.";
+        "An expression may use `inputs.NAME`, `nodes.NODE.OUTPUT` and `nodes.NODE.status`; inside an `each` node also `item` and `index`, in the outputs of an http node `status`, `headers` and `body`, and in a trigger `event` alone. A secret may only be passed on as a whole. Everything is resolved before anything runs.";
     NotUpstream = 32, Error, "reads a node that may not have run",
-        "An expression reads the outputs of a node that this node does not need, directly or by way of others. Whether the outputs are there would depend on chance. Add it to `needs`.";
+        "An expression reads a node that this node does not need, directly or by way of others. Whether its outputs are there would depend on chance. Add it to `needs`.";
     UnknownOutput = 33, Error, "unknown output",
-        "The node does not declare this output. Outputs are typed and declared: `output = { version = \"string\" }`.";
+        "The node does not declare this output. Outputs are typed and declared: `output = { version = \"string\" }`. The outputs of a `use` node are what the used blueprint `returns`.";
     MaybeSkipped = 34, Error, "reads an output that may be missing",
-        "The node that gives the output may be skipped or may fail, and this node may run all the same. Wrap the reference in `| default(...)`, or use `join = \"all\"`, which runs only if every need succeeded.";
+        "The node that gives the output may be skipped or may fail, and this node may run all the same, because of `join = \"any\"` or `join = \"settled\"` here or on the way. Wrap the reference in `| default(...)`, or need the node directly with `join = \"all\"`, which runs only if every need succeeded. `status` is always there.";
     TypeMismatch = 37, Error, "type does not fit",
-        "The value can be seen to have another type than the place where it is used.";
+        "The value can be seen to have another type than the place where it is used, to be out of its bounds, or to have no such part.";
     BadDefault = 40, Error, "default does not fit its input",
         "The default of an input must satisfy the same type and bounds as a given value.";
     BadBounds = 41, Error, "bounds that no value satisfies",
-        "`min` is above `max`, or an `enum` has no values: no value could ever be given.";
+        "`min` is above `max`, a bound is not a finite number, or an `enum` has no values: no value could ever be given.";
     SecretDefault = 42, Error, "secret with a default",
         "A secret written into a file is no secret. Give it when the run starts: `--secret token=env:NAME` or `--secret token=file:PATH`.";
     RepairFrom = 50, Error, "repair from a node that is not upstream",
         "`repair = { from = \"x\" }` sends the nodes from `x` to this one round again. So this node must need `x`, directly or by way of others.";
     RepairOverlap = 51, Error, "repair regions overlap",
-        "Two repair regions must lie one inside the other or apart. If they only overlap, it is not defined what one round of the one means for the rounds of the other.";
+        "Two repair regions must lie one inside the other or apart. If they only overlap, it is not defined what one round of the one means for the rounds of the other. And since whoever needs a node of a region waits until the region is closed, two regions that lie apart must not wait for each other.";
     RepairBounds = 52, Error, "repair without a sensible bound",
-        "A repair is always bounded: 2 to 100 rounds. One round would be no repair.";
+        "A repair is always bounded: 2 to 100 rounds, the first one included. One round would be no repair. Only a ci node may leave `rounds` out; it then takes `ci_rounds` of the budget.";
     RepairUseless = 53, Warning, "repair that cannot change what it verifies",
-        "No node in the region writes the workspace or gives an output, so a further round sees the same as the last one.";
+        "No other node of the region runs, edits, asks or uses anything, so a further round sees the same as the last one.";
     RetryBounds = 60, Error, "retry without a sensible bound",
         "`attempts` counts all tries of one node in one round: 2 to 20.";
     RetryClass = 61, Error, "unknown or pointless class to retry",
         "`on` lists the failure classes that are worth another try: timeout, infra, sandbox, command, conflict. A semantic failure of an agent, a budget, a policy or a rejection does not change by trying again.";
     BadPath = 80, Error, "path that leaves the workspace",
-        "Paths of edits, outputs and artifacts are relative to the workspace, use `/`, and have no `..`.";
+        "Paths of edits, folders, outputs and artifacts are relative to the workspace, use `/`, have no `..`, and stay out of `.git`, where the history of the run is kept.";
     BadEdit = 81, Error, "edit that does not say what to do",
-        "An edit does one thing: replace, regex, insert, template, patch or set.";
+        "An edit does one thing to one file: replace, regex, insert, template, patch or set, with what belongs to it. `replace` and `regex` take `with`, `insert` takes one of after, before and at, and `set` takes `value`.";
     BadRegex = 82, Error, "regular expression does not parse",
         "Regular expressions are those of the Rust `regex` crate: linear time, no look-around, no back references.";
     BadKeyPath = 83, Error, "key path does not parse",
@@ -120,35 +120,35 @@ codes! {
     UnknownFormat = 84, Error, "file format is not known",
         "`set` edits .toml, .json, .yaml and .yml files.";
     BadUrl = 90, Error, "URL is not usable",
-        "An http node needs an absolute http or https URL. Its scheme and host are literal: a template may only stand behind them, so that data can never choose where a request goes.";
+        "An http node needs an absolute http or https URL. Its scheme and host are literal: a template may only stand behind them, so that data can never choose where a request goes. It holds no user name or password.";
     BadHeader = 91, Error, "header is not usable",
-        "A header name or value that HTTP does not allow.";
+        "The name or value of a header is not what HTTP allows, or the header is set by the request itself.";
     UnknownBlueprint = 100, Error, "sub-blueprint not found",
-        "`use` names a file (`./part.toml`) or a blueprint of the project (`name`, found as blueprints/name/blueprint.toml or blueprints/name.toml).";
+        "`use` names a file that ends in .toml (`./part.toml`, relative to this one) or a blueprint of the project (`name`, found as blueprints/name/blueprint.toml or blueprints/name.toml). It never lies outside the project.";
     Recursion = 101, Error, "blueprint uses itself",
         "A blueprint cannot use or include itself, directly or by way of others: a graph is finite.";
     MissingInput = 102, Error, "input not given",
-        "The sub-blueprint has an input without a default that `with` does not give.";
+        "An input without a default is not given: by the `with` of a node that uses the blueprint, or by that of a trigger that starts it.";
     UnknownInput = 103, Error, "unknown input",
-        "The sub-blueprint has no such input.";
+        "The blueprint that is used or started has no such input.";
     EachBounds = 110, Error, "each without a sensible bound",
-        "`max_parallel` is 1 to 1000 and only means something beside `each`.";
+        "`max_parallel`, the number of items of an `each` that run at the same time, is 1 to 1000.";
     DefaultApprove = 120, Error, "gate that approves by itself",
         "A gate that is not answered in time must not count as approved: absent or late verdicts mean no. `on_timeout` is \"reject\" or \"escalate\".";
     GateBounds = 121, Error, "gate without a sensible bound",
-        "A gate needs at least one approval (`min`) and at most 20.";
+        "A gate needs 1 to 20 approvals (`min`), and some time to be approved in.";
     BadTrigger = 130, Error, "trigger that never fires",
-        "An `[[on]]` has either `event` or `schedule`.";
+        "An `[[on]]` has either `event` or `schedule`, and a schedule is a cron expression of five fields: minute, hour, day, month and weekday.";
     MaskedExit = 140, Warning, "exit status is masked",
-        "The command ends so that its failure cannot be seen (`|| true`, `; true`, `|| :`). Use `expect = \"any\"` if the outcome really does not matter.";
+        "The command ends so that its failure cannot be seen (`|| true`, `; true`, `|| :`), or a pipe in a shell without pipefail hides the failure of all but its last program. Use `expect = \"any\"` if the outcome really does not matter, and bash for pipes.";
     LaterRelease = 150, Warning, "kind of node that this release cannot run",
         "Agent, ci and forge nodes are part of the format and are checked, but the release you have cannot run them yet. `blueprint run` refuses such a graph before it starts.";
     NotProved = 151, Warning, "invariant that this release does not prove",
         "`[[prove]]` is part of the format; its names are checked, but this release does not prove it. Do not rely on it yet.";
     NotTriggered = 152, Warning, "trigger that this release does not serve",
-        "`[[on]]` is part of the format; this release starts runs from the command line only.";
+        "`[[on]]` is part of the format and is checked; this release starts runs from the command line only.";
     TooLarge = 160, Error, "too large",
-        "The blueprint has more nodes, text or nesting than can be handled responsibly.";
+        "A file, an expression, a number of nodes, or how deep blueprints or repairs lie inside each other is more than can be handled responsibly. The finding names the bound.";
 }
 
 impl fmt::Display for Code {

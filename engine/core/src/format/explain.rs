@@ -93,7 +93,10 @@ pub(super) fn syntax(file: &Arc<str>, text: &str, message: &str, range: Range<us
             .reason("nothing else of this file can be checked before it is valid TOML")
             .fix("nest less deeply");
     }
-    let wanted = message.rsplit_once("expected `").and_then(|(_, rest)| rest.strip_suffix('`')).filter(|wanted| wanted.len() <= 3);
+    let wanted = message
+        .rsplit_once("expected `")
+        .and_then(|(_, rest)| rest.strip_suffix('`'))
+        .filter(|wanted| wanted.len() <= 3);
     let fix = if let Some(wanted) = wanted {
         &format!("write `{wanted}` here")
     } else if message.contains("quote") || message.contains("string values must be quoted") {
@@ -166,7 +169,8 @@ fn unknown_key(span: Span, path: &[Step], known: &[&str]) -> (Finding, Option<St
         Some((Step::Key(key), parent)) => (key.as_str(), parent),
         _ => ("", path),
     };
-    let finding = Finding::new(Code::UnknownKey, span, format!("unknown key `{wrong}` in {}", table(parent))).label("not a key here");
+    let finding = Finding::new(Code::UnknownKey, span, format!("unknown key `{wrong}` in {}", table(parent)))
+        .label("not a key here");
     match habit(wrong, known, KEY_HABITS).or_else(|| nearest(wrong, known.iter().copied())) {
         Some(name) => (finding.fix(format!("did you mean `{name}`?")), Some(name.to_owned())),
         None => (finding.fix(format!("take it out; the keys here are {}", list(known))), None),
@@ -207,7 +211,9 @@ fn unknown_word(span: Span, path: &[Step], value: Option<&DeValue<'_>>, known: &
     };
     let others = || format!("write {}{more}", choices(known));
     match habit(wrong, known, VALUE_HABITS).or_else(|| nearest(wrong, known.iter().copied())) {
-        Some(name) if known.len() > 1 => finding.fix(format!("did you mean \"{name}\"? Otherwise {}", others())),
+        Some(name) if known.len() > 1 => {
+            finding.fix(format!("did you mean \"{name}\"? Otherwise {}", others()))
+        }
         _ => finding.fix(others()),
     }
 }
@@ -218,7 +224,8 @@ fn wrong_type(span: Span, path: &[Step], value: Option<&DeValue<'_>>, expected: 
         return out_of_range(span, path, value, expected);
     }
     let finding =
-        Finding::new(Code::BadValue, span, format!("{} takes {takes}, not {}", subject(path), found(value))).label(format!("not {takes}"));
+        Finding::new(Code::BadValue, span, format!("{} takes {takes}, not {}", subject(path), found(value)))
+            .label(format!("not {takes}"));
     let plain = match value {
         Some(DeValue::Integer(number)) => Some(number.as_str().to_owned()),
         Some(DeValue::Float(number)) => Some(number.as_str().to_owned()),
@@ -279,20 +286,24 @@ fn out_of_range(span: Span, path: &[Step], value: Option<&DeValue<'_>>, expected
 
 fn habit<'a>(wrong: &str, known: &[&'a str], habits: &[(&str, &str)]) -> Option<&'a str> {
     let wrong = wrong.to_ascii_lowercase().replace('-', "_");
-    let meant = habits.iter().filter(|(habit, _)| *habit == wrong).map(|(_, ours)| *ours);
-    meant.flat_map(|ours| known.iter().copied().find(|name| *name == ours)).next()
+    let mut meant = habits.iter().filter(|(habit, _)| *habit == wrong).map(|(_, ours)| *ours);
+    meant.find_map(|ours| known.iter().copied().find(|name| *name == ours))
 }
 
 /// What serde expects, in words.
 fn wording(expected: &str) -> &str {
     match expected {
         "a string" | "str" | "string" => "a text",
-        "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" | "an integer" => "a whole number",
+        "i8" | "i16" | "i32" | "i64" | "u8" | "u16" | "u32" | "u64" | "usize" | "an integer" => {
+            "a whole number"
+        }
         "f32" | "f64" | "a number" => "a number",
         "a boolean" | "bool" => "true or false",
         "a sequence" => "a list",
         "a map" => "a table",
-        "an expression as a text, a number or a boolean" => "an expression as a text, a number, true or false",
+        "an expression as a text, a number or a boolean" => {
+            "an expression as a text, a number, true or false"
+        }
         other if other.starts_with("struct ") => "a table",
         other => other,
     }
@@ -327,8 +338,12 @@ fn subject(path: &[Step]) -> String {
 fn table(path: &[Step]) -> String {
     match path {
         [] => "the blueprint".to_owned(),
-        [Step::Key(section), Step::Key(name), rest @ ..] if section == "nodes" => within(rest, &format!("the node `{name}`")),
-        [Step::Key(section), Step::Key(name), rest @ ..] if section == "inputs" => within(rest, &format!("the input `{name}`")),
+        [Step::Key(section), Step::Key(name), rest @ ..] if section == "nodes" => {
+            within(rest, &format!("the node `{name}`"))
+        }
+        [Step::Key(section), Step::Key(name), rest @ ..] if section == "inputs" => {
+            within(rest, &format!("the input `{name}`"))
+        }
         [Step::Key(section), Step::Index(_), rest @ ..] if section == "on" || section == "prove" => {
             within(rest, &format!("`[[{section}]]`"))
         }

@@ -47,12 +47,17 @@ pub fn references(path: &str, document: &Document) -> Vec<ReferencedFile> {
             FileUse::Blueprint => blueprint_candidates(path, name),
             FileUse::Text => resolve_path(path, name).into_iter().collect(),
         };
-        found.push(ReferencedFile { candidates, name: name.value.clone(), range: name.range.clone(), used_as });
+        found.push(ReferencedFile {
+            candidates,
+            name: name.value.clone(),
+            range: name.range.clone(),
+            used_as,
+        });
     };
     for name in &document.include {
         add(name, FileUse::Blueprint);
     }
-    for (_, node) in document.nodes.iter() {
+    for (_, node) in &document.nodes {
         if let Some(name) = &node.uses {
             add(name, FileUse::Blueprint);
         }
@@ -60,9 +65,16 @@ pub fn references(path: &str, document: &Document) -> Vec<ReferencedFile> {
             op.template.iter().chain(&op.patch).for_each(|name| add(name, FileUse::Text));
         }
         if let Some(agent) = &node.agent {
-            agent.prompt.iter().chain(&agent.system).filter(|text| is_file(text)).for_each(|name| add(name, FileUse::Text));
+            agent
+                .prompt
+                .iter()
+                .chain(&agent.system)
+                .filter(|text| is_file(text))
+                .for_each(|name| add(name, FileUse::Text));
         }
-        for (_, text) in node.forge.iter().flat_map(|forge| forge.effects()).flat_map(|(_, effect)| effect.iter()) {
+        for (_, text) in
+            node.forge.iter().flat_map(|forge| forge.effects()).flat_map(|(_, effect)| effect.iter())
+        {
             if let Scalar::Expression(name) = &text.value
                 && is_file(name)
             {
@@ -75,6 +87,6 @@ pub fn references(path: &str, document: &Document) -> Vec<ReferencedFile> {
 
 /// Whether a prompt or body is the name of a file rather than the text itself.
 pub(crate) fn is_file(text: &str) -> bool {
-    !text.contains(['\n', ' ']) && std::path::Path::new(text).extension().is_some_and(|e| e == "md" || e == "txt")
+    !text.contains(['\n', ' '])
+        && std::path::Path::new(text).extension().is_some_and(|e| e == "md" || e == "txt")
 }
-

@@ -2,17 +2,17 @@
 //! it in one go. What the parts mean together is decided by [`crate::check`].
 
 pub use document::{
-    Approval, Budget, Cost, Defaults, Document, Input, InputType, Overlap, Prove, Trigger, SCHEMA_VERSION,
+    Approval, Budget, Cost, Defaults, Document, Input, InputType, Overlap, Prove, SCHEMA_VERSION, Trigger,
 };
-pub use node::{
-    AgentTable, CiTable, EditOp, Expect, ForgeTable, GateTable, HttpMethod, HttpTable, InsertPlace, Join, NodeTable,
-    OnTimeout, OneOrNames, OutputFrom, OutputSpec, OutputTable, OutputType, RepairTable, RetryClass, RetryTable, RunLine, Shell,
-    Tier, Workspace,
-};
-pub use files::{FileUse, ReferencedFile, blueprint_candidates, references};
-pub use read::{Reading, read};
 pub(crate) use files::is_file;
+pub use files::{FileUse, ReferencedFile, blueprint_candidates, references};
+pub use node::{
+    AgentTable, CiTable, EditOp, Expect, ForgeTable, GateTable, HttpMethod, HttpTable, InsertPlace, Join,
+    NodeTable, OnTimeout, OneOrNames, OutputFrom, OutputSpec, OutputTable, OutputType, RepairTable,
+    RetryClass, RetryTable, RunLine, Shell, Tier, Workspace,
+};
 pub(crate) use read::run_texts;
+pub use read::{Reading, read};
 pub use value::{Entries, HumanDuration, OneOrMany, Scalar, Sp, TextOr};
 
 mod value;

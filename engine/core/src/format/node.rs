@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::value::{Entries, HumanDuration, OneOrMany, Scalar, Sp, TextOr};
@@ -32,6 +32,7 @@ pub struct NodeTable {
     pub each: Option<Sp<String>>,
     /// How many items of `each` run at the same time.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 1000))]
     pub max_parallel: Option<Sp<u32>>,
 
     /// Kind: a program with its arguments, started without a shell.
@@ -551,7 +552,8 @@ impl<'de> Deserialize<'de> for OutputFrom {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OutputFrom, A::Error> {
-                FileTable::deserialize(MapAccessDeserializer::new(map)).map(|table| OutputFrom::File(table.file))
+                FileTable::deserialize(MapAccessDeserializer::new(map))
+                    .map(|table| OutputFrom::File(table.file))
             }
         }
         deserializer.deserialize_any(Either)
@@ -569,7 +571,8 @@ impl JsonSchema for OutputFrom {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "anyOf": [{ "enum": ["json", "lines"] },
-            { "type": "object", "properties": { "file": { "type": "string" } }, "required": ["file"],
+            { "type": "object", "properties": { "file": { "type": "string",
+                "description": "A file of the workspace: one JSON object if its name ends in .json, otherwise `key=value` lines." } }, "required": ["file"],
               "additionalProperties": false }] })
     }
 }

@@ -72,7 +72,8 @@ pub fn read(file: &Arc<str>, text: &str, findings: &mut Findings) -> Reading {
 /// The faults that do not follow from others: the first of each line, and of a table that stands there twice
 /// only that it does.
 fn first_causes<'e>(text: &str, faults: Vec<(Range<usize>, &'e str)>) -> Vec<(Range<usize>, &'e str)> {
-    let line_start = |at: usize| text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |found| found + 1);
+    let line_start =
+        |at: usize| text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |found| found + 1);
     let is_header = |line: usize| text.get(line..).is_some_and(|line| line.trim_start().starts_with('['));
     let mut kept: Vec<(Range<usize>, &str)> = Vec::new();
     let mut last_line = None;
@@ -85,7 +86,9 @@ fn first_causes<'e>(text: &str, faults: Vec<(Range<usize>, &'e str)>) -> Vec<(Ra
         if message.contains("duplicate key") {
             if is_header(line) {
                 header_twice = Some(range.end);
-            } else if header_twice.is_some_and(|from| text.get(from..line).is_some_and(|body| !body.contains("\n["))) {
+            } else if header_twice
+                .is_some_and(|from| text.get(from..line).is_some_and(|body| !body.contains("\n[")))
+            {
                 continue;
             }
         }
@@ -117,7 +120,8 @@ impl Reader<'_> {
     fn entries<'i, T: Deserialize<'i>>(&mut self, section: &str, table: Option<DeTable<'i>>) -> Entries<T> {
         let mut entries = Vec::new();
         for (key, value) in table.into_iter().flatten() {
-            let name = Sp { range: clamp(self.text, key.span()), value: DeString::into_owned(key.into_inner()) };
+            let name =
+                Sp { range: clamp(self.text, key.span()), value: DeString::into_owned(key.into_inner()) };
             let path = [Step::Key(section.to_owned()), Step::Key(name.value.clone())];
             match self.piece(&path, value) {
                 Some(read) => entries.push((name, read)),
@@ -145,9 +149,11 @@ impl Reader<'_> {
             }
             let path: Vec<Step> = at.iter().chain(&inner).cloned().collect();
             let keys = keys_of(&path);
-            let missing = missing_key(error.message()).map(|key| [keys.as_slice(), &[key.to_owned()]].concat());
+            let missing =
+                missing_key(error.message()).map(|key| [keys.as_slice(), &[key.to_owned()]].concat());
             if missing.is_none_or(|missing| !self.reading.broken.contains(&missing)) {
-                let (finding, meant) = explain(self.file, error.message(), range, &path, value_at(value.get_ref(), &inner));
+                let (finding, meant) =
+                    explain(self.file, error.message(), range, &path, value_at(value.get_ref(), &inner));
                 self.findings.push(finding);
                 if let (Some(meant), Some((_, parent))) = (meant, keys.split_last()) {
                     self.reading.broken.push([parent, &[meant]].concat());
@@ -183,7 +189,9 @@ fn check_version(file: &Arc<str>, document: &Document, broken: &[Vec<String>], f
             )
             .label("unknown version")
             .reason(format!("this release reads version {SCHEMA_VERSION} only"))
-            .fix(format!("write `schema = {SCHEMA_VERSION}`, or take the release that the file was written for")),
+            .fix(format!(
+                "write `schema = {SCHEMA_VERSION}`, or take the release that the file was written for"
+            )),
         ),
         None if is_broken("schema") => {}
         None => findings.push(

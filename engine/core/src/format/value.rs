@@ -137,6 +137,15 @@ impl<T> Entries<T> {
     }
 }
 
+impl<'a, T> IntoIterator for &'a Entries<T> {
+    type Item = &'a (Sp<String>, T);
+    type IntoIter = std::slice::Iter<'a, (Sp<String>, T)>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Map<T>(PhantomData<T>);
@@ -293,7 +302,11 @@ impl<'de> Deserialize<'de> for Scalar {
             }
 
             fn visit_f64<E: Error>(self, value: f64) -> Result<Scalar, E> {
-                if value.is_finite() { Ok(Scalar::Number(value)) } else { Err(E::custom("the number is not finite")) }
+                if value.is_finite() {
+                    Ok(Scalar::Number(value))
+                } else {
+                    Err(E::custom("the number is not finite"))
+                }
             }
 
             fn visit_bool<E: Error>(self, value: bool) -> Result<Scalar, E> {

@@ -114,6 +114,7 @@ pub enum Event {
         reason: Option<String>,
     },
     /// Somebody wants a node that failed, was skipped or was cancelled to be tried again, with all behind it.
+    /// Counts for nothing while a run is being stopped.
     RetryRequested {
         /// Path of a node of the blueprint itself.
         node: Arc<str>,

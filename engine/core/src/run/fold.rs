@@ -91,13 +91,16 @@ impl State {
         {
             self.active_ms = self.active_ms.saturating_add(at.saturating_sub(last));
         }
+        self.began_at.get_or_insert(at);
         self.last_at = Some(at);
     }
 
-    /// An answer came: the attempt is no longer in flight. Every attempt is answered once; what comes later, or
-    /// without having been asked for, counts for nothing.
-    fn drain(&mut self, path: &Arc<str>, attempt: u32) -> Option<Inst> {
-        let flight = self.inflight.remove(&(Arc::clone(path), attempt))?;
+    /// An answer to what was issued in one of `phases` came, so it is no longer in flight. Everything is answered
+    /// once; what comes later, or without having been asked for, counts for nothing.
+    fn drain(&mut self, path: &Arc<str>, attempt: u32, phases: &[Phase]) -> Option<Inst> {
+        let key = (Arc::clone(path), attempt);
+        let flight = *self.inflight.get(&key).filter(|flight| phases.contains(&flight.phase))?;
+        self.inflight.remove(&key);
         if flight.work == Work::Place {
             self.places_taken -= 1;
         }
@@ -107,9 +110,9 @@ impl State {
         Some(flight.inst)
     }
 
-    /// The instance that was answered, if it still waits for this very attempt in one of `phases`.
+    /// The instance that was answered, if it still waits for this very attempt.
     fn answered(&mut self, path: &Arc<str>, attempt: u32, phases: &[Phase]) -> Option<Inst> {
-        let inst = self.drain(path, attempt)?;
+        let inst = self.drain(path, attempt, phases)?;
         let instance = self.instance(inst);
         (instance.attempt == attempt && phases.contains(&instance.phase)).then_some(inst)
     }

@@ -203,6 +203,8 @@ pub(super) enum Work {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Flight {
     pub(super) inst: Inst,
+    /// The phase it was issued for. One attempt is evaluated, worked on and collected under one number.
+    pub(super) phase: Phase,
     pub(super) work: Work,
     /// That it must stop was decided already.
     pub(super) told_to_stop: bool,
@@ -241,6 +243,7 @@ pub struct State {
     pub(super) cancelling: bool,
     pub(super) wall_exceeded: bool,
     pub(super) active_ms: u64,
+    pub(super) began_at: Option<Millis>,
     pub(super) last_at: Option<Millis>,
 }
 
@@ -263,6 +266,7 @@ impl State {
             cancelling: false,
             wall_exceeded: false,
             active_ms: 0,
+            began_at: None,
             last_at: None,
         }
     }
@@ -275,6 +279,11 @@ impl State {
     /// How the run was started.
     pub fn start(&self) -> Option<&RunStart> {
         self.start.as_deref()
+    }
+
+    /// Milliseconds from the first fact to the last.
+    pub fn age_ms(&self) -> u64 {
+        self.began_at.zip(self.last_at).map_or(0, |(began, last)| last.saturating_sub(began))
     }
 
     /// Where the run stands.

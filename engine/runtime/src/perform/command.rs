@@ -46,7 +46,7 @@ pub(super) async fn run(shared: &Arc<Shared>, job: &Job, cancel: &CancellationTo
 }
 
 /// Brings a checkout to the input tree, if the node sees the workspace.
-async fn prepare(shared: &Arc<Shared>, job: &Job, mode: Workspace) -> Result<Option<Prepared>, Ending> {
+pub(super) async fn prepare(shared: &Arc<Shared>, job: &Job, mode: Workspace) -> Result<Option<Prepared>, Ending> {
     if mode == Workspace::None {
         return Ok(None);
     }

@@ -99,8 +99,9 @@ pub struct GateTable {
     /// Who may approve; whoever runs the command line if left out.
     #[serde(default)]
     pub approvers: Option<Sp<Approvers>>,
-    /// How many different people must approve; 1 if left out.
+    /// How many different people must approve, 1 to 20; 1 if left out.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 20))]
     pub min: Option<Sp<u32>>,
     /// How long the gate stays open; for ever if left out.
     #[serde(default)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::event::{Decision, Failure, FailureClass, Millis};
+use super::super::event::{Decision, Failure, FailureClass, Millis, TimerPurpose};
 use super::super::state::{Inst, OpenGate, Phase, State};
 use crate::format::OnTimeout;
 use crate::graph::Action;
@@ -15,6 +15,12 @@ impl State {
         let gate =
             OpenGate { subject: subject.to_owned(), ask: ask.map(str::to_owned), ..OpenGate::default() };
         self.instance_mut(inst).gate = Some(Box::new(gate));
+        // The time to decide begins when the question was asked.
+        if let Action::Gate(gate) = &self.node(inst).action
+            && let Some(expires) = gate.expires
+        {
+            self.start_timer(TimerPurpose::GateExpiry, inst, expires);
+        }
     }
 
     /// The gate that waits for a decision about this very subject.

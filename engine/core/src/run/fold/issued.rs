@@ -7,7 +7,6 @@ use std::sync::Arc;
 use super::super::command::Command;
 use super::super::event::{Millis, Timer, TimerPurpose};
 use super::super::state::{Due, Flight, Inst, Phase, RunStatus, State, Work};
-use crate::graph::Action;
 
 impl State {
     pub(super) fn issued(&mut self, at: Millis, command: &Command) {
@@ -28,11 +27,6 @@ impl State {
             Command::OpenGate { node, attempt, .. } => {
                 if let Some(inst) = self.take_due(Due::OpenGate, node, *attempt) {
                     self.take_off(at, inst, Phase::Waiting, Work::NoPlace);
-                    if let Action::Gate(gate) = &self.node(inst).action
-                        && let Some(expires) = gate.expires
-                    {
-                        self.start_timer(TimerPurpose::GateExpiry, inst, expires);
-                    }
                 }
             }
             Command::StartTimer { timer, after_ms } => self.timer_started(at, timer, *after_ms),
@@ -82,7 +76,7 @@ impl State {
             instance.started_at = Some(at);
         }
         let key = (Arc::clone(&instance.path), instance.attempt);
-        self.inflight.insert(key, Flight { inst, work, told_to_stop: false });
+        self.inflight.insert(key, Flight { inst, phase, work, told_to_stop: false });
     }
 
     fn timer_started(&mut self, at: Millis, timer: &Timer, after_ms: u64) {

@@ -33,6 +33,10 @@ impl State {
     /// A node and everything behind it is to be tried again, at the wish of a person.
     pub(super) fn retry_requested(&mut self, at: Millis, path: &str) {
         let Some(inst) = self.at(path).filter(|inst| self.instance(*inst).scope == 0) else { return };
+        // A run that is being stopped comes to its end first.
+        if self.status == RunStatus::Running && self.is_stopping() {
+            return;
+        }
         if !matches!(self.instance(inst).phase, Phase::Failed | Phase::Skipped | Phase::Cancelled) {
             return;
         }

@@ -53,6 +53,8 @@ impl State {
         let instance = self.instance_mut(inst);
         instance.attempt += 1;
         instance.tries += 1;
+        // The record of a person's hand-over inside a former try says nothing about this one.
+        instance.escalation = None;
         if evaluate {
             instance.phase = Phase::Evaluating;
             let (node, attempt) = (instance.path.clone(), instance.attempt);

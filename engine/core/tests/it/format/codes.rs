@@ -9,7 +9,10 @@ fn every_code_is_explained_in_sentences() {
     for code in ALL_CODES {
         let (title, text) = (code.title(), code.explanation());
         assert!(title.len() >= 5 && !title.ends_with('.'), "{code} is called `{title}`");
-        assert!(!title.starts_with(char::is_uppercase) || title.starts_with("URL"), "{code} is called `{title}`");
+        assert!(
+            !title.starts_with(char::is_uppercase) || title.starts_with("URL"),
+            "{code} is called `{title}`"
+        );
         assert!(text.len() >= 40 && text.ends_with('.'), "{code} says `{text}`");
         assert!(text.matches('`').count() % 2 == 0, "{code} leaves a quote open: {text}");
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use blueprint_core::source::{SourceSet, line_column};
 
@@ -22,16 +23,21 @@ impl Case {
 
 /// A project with `text` as its blueprint.
 pub(crate) fn sources(text: &str) -> SourceSet {
-    let mut files = BTreeMap::new();
-    let beside = folder("beside");
-    read_all(&beside, &beside, &mut files);
+    static BESIDE: LazyLock<BTreeMap<String, String>> = LazyLock::new(|| {
+        let mut files = BTreeMap::new();
+        let beside = folder("beside");
+        read_all(&beside, &beside, &mut files);
+        files
+    });
+    let mut files = BESIDE.clone();
     files.insert("blueprint.toml".to_owned(), text.to_owned());
     SourceSet { entry: "blueprint.toml".to_owned(), files }
 }
 
 /// Every blueprint of a folder, by name.
 pub(crate) fn cases(kind: &str) -> Vec<Case> {
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder(kind)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(folder(kind)).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "toml"));
     paths.sort();
     let case = |path: &PathBuf| Case {

@@ -3,11 +3,19 @@
 #[path = "../../../../cli/src/diagnose.rs"]
 mod diagnose;
 
+#[cfg(test)]
 mod corpus;
+#[cfg(test)]
 mod wrong;
+#[cfg(test)]
 mod right;
+#[cfg(test)]
 mod schema;
+#[cfg(test)]
 mod codes;
+#[cfg(test)]
 mod mutations;
+#[cfg(test)]
 mod large;
+#[cfg(test)]
 mod terminal;

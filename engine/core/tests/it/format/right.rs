@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use blueprint_core::check::compile;
-use blueprint_core::finding::{Code, Severity};
-use blueprint_core::format::{json_schema, references, read};
 use blueprint_core::finding::Findings;
+use blueprint_core::finding::{Code, Severity};
+use blueprint_core::format::{json_schema, read, references};
 use blueprint_core::graph::{Action, Edge, NodeIx, Program, Value};
 use serde_json::Value as Json;
 
@@ -52,7 +52,8 @@ fn every_file_that_is_named_is_a_reference() {
     let case = cases.iter().find(|case| case.name == "example_of_the_format").unwrap();
     let mut findings = Findings::default();
     let document = read(&"blueprint.toml".into(), &case.text, &mut findings).document.unwrap();
-    let named: Vec<String> = references("blueprint.toml", &document).into_iter().flat_map(|file| file.candidates).collect();
+    let named: Vec<String> =
+        references("blueprint.toml", &document).into_iter().flat_map(|file| file.candidates).collect();
     assert_eq!(named, ["prompts/fix.md", "prompts/pr.md"]);
 }
 
@@ -82,7 +83,8 @@ fn resolve<'s>(root: &'s Json, schema: &'s Json) -> &'s Json {
 /// A schema and the alternatives it is made of.
 fn alternatives<'s>(root: &'s Json, schema: &'s Json) -> Vec<&'s Json> {
     let schema = resolve(root, schema);
-    let inner = ["anyOf", "oneOf", "allOf"].into_iter().filter_map(|key| schema.get(key)?.as_array()).flatten();
+    let inner =
+        ["anyOf", "oneOf", "allOf"].into_iter().filter_map(|key| schema.get(key)?.as_array()).flatten();
     std::iter::once(schema).chain(inner.flat_map(|other| alternatives(root, other))).collect()
 }
 
@@ -95,7 +97,9 @@ fn keys(root: &Json, schema: &Json, value: &Json, path: &str, used: &mut BTreeSe
                         let path = format!("{path}.{key}");
                         keys(root, property, inner, &path, used);
                         used.insert(path);
-                    } else if let Some(property) = schema.get("additionalProperties").filter(|other| other.is_object()) {
+                    } else if let Some(property) =
+                        schema.get("additionalProperties").filter(|other| other.is_object())
+                    {
                         keys(root, property, inner, &format!("{path}.*"), used);
                     }
                 }
@@ -129,7 +133,13 @@ fn known(root: &Json, schema: &Json, path: &str, all: &mut BTreeSet<String>, dep
 
 #[test]
 fn some_show_what_they_compile_to() {
-    let shown = ["example_of_the_format", "joins_and_missing_outputs", "each_over_lists", "used_blueprints_and_returns", "repairs_inside_each_other"];
+    let shown = [
+        "example_of_the_format",
+        "joins_and_missing_outputs",
+        "each_over_lists",
+        "used_blueprints_and_returns",
+        "repairs_inside_each_other",
+    ];
     for case in cases("right").into_iter().filter(|case| shown.contains(&case.name.as_str())) {
         let program = compile(&case.sources()).program.unwrap();
         insta::with_settings!({
@@ -154,8 +164,11 @@ fn outline(program: &Program) -> String {
         }
         for (at, node) in graph.nodes.iter().enumerate() {
             let ix = NodeIx(at as u32);
-            let mut order: Vec<String> =
-                graph.before(ix).filter(|(_, edge)| *edge == Edge::Order).map(|(other, _)| name(other)).collect();
+            let mut order: Vec<String> = graph
+                .before(ix)
+                .filter(|(_, edge)| *edge == Edge::Order)
+                .map(|(other, _)| name(other))
+                .collect();
             order.sort();
             write!(text, "  {} {} {} {}", node.name, node.action.kind(), node.workspace, node.tier).unwrap();
             write!(text, " height {} join {}", graph.heights[at], node.join).unwrap();

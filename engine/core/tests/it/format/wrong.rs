@@ -48,12 +48,28 @@ fn every_finding_says_what_to_do() {
 #[test]
 fn no_message_speaks_of_the_program_instead_of_the_blueprint() {
     let jargon = [
-        "i64", "u32", "u64", "u16", "f64", "str`", "string or table", "struct ", "sequence", " variant", "map,", "Option",
-        "newtype", "deserialize", "visitor", "expected",
+        "i64",
+        "u32",
+        "u64",
+        "u16",
+        "f64",
+        "str`",
+        "string or table",
+        "struct ",
+        "sequence",
+        " variant",
+        "map,",
+        "Option",
+        "newtype",
+        "deserialize",
+        "visitor",
+        "expected",
     ];
     for case in cases("wrong") {
         for finding in &compile(&case.sources()).findings {
-            for text in [Some(&finding.message), finding.reason.as_ref(), finding.fix.as_ref()].into_iter().flatten() {
+            for text in
+                [Some(&finding.message), finding.reason.as_ref(), finding.fix.as_ref()].into_iter().flatten()
+            {
                 // The parsers of TOML and of expressions word themselves what they miss.
                 let own = !matches!(finding.code, Code::Syntax | Code::BadExpression);
                 let word = jargon.iter().find(|word| own && text.contains(**word));
@@ -81,10 +97,17 @@ fn every_finding_is_drawn_as_recorded() {
 #[test]
 fn every_code_has_a_wrong_blueprint() {
     let cases = cases("wrong");
-    let found: BTreeSet<Code> =
-        cases.iter().flat_map(|case| compile(&case.sources()).findings.iter().map(|finding| finding.code).collect::<Vec<_>>()).collect();
-    let missing: Vec<String> =
-        ALL_CODES.iter().filter(|code| !found.contains(code)).map(|code| format!("{code} {}", code.title())).collect();
+    let found: BTreeSet<Code> = cases
+        .iter()
+        .flat_map(|case| {
+            compile(&case.sources()).findings.iter().map(|finding| finding.code).collect::<Vec<_>>()
+        })
+        .collect();
+    let missing: Vec<String> = ALL_CODES
+        .iter()
+        .filter(|code| !found.contains(code))
+        .map(|code| format!("{code} {}", code.title()))
+        .collect();
     assert!(missing.is_empty(), "no wrong blueprint for {missing:#?}");
     assert!(cases.len() >= 75, "the corpus shrank to {}", cases.len());
 }

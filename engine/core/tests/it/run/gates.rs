@@ -131,8 +131,8 @@ fn silence_is_a_no() {
     assert_snapshot!(run.log(), @"
       run started
     open ok#1
-    timer expiry ok#1 3600000ms
       ok#1 open
+    timer expiry ok#1 3600000ms
       expiry ok#1 over
     finish rejected
     ");
@@ -152,8 +152,8 @@ fn silence_can_be_handed_to_a_person() {
     assert_snapshot!(run.log(), @"
       run started
     open ok#1
-    timer expiry ok#1 3600000ms
       ok#1 open
+    timer expiry ok#1 3600000ms
       expiry ok#1 over
     escalate ok#1
       ok#1 escalated
@@ -243,12 +243,11 @@ fn a_gate_whose_opening_was_cut_off_is_opened_again() {
     assert_snapshot!(run.log(), @"
       run started
     open ok#1
-    timer expiry ok#1 3600000ms
       driver started
       ok#1 lost
     open ok#2
-    timer expiry ok#2 3600000ms
       ok#2 open
+    timer expiry ok#2 3600000ms
     ");
     assert_eq!(run.state.timers().count(), 1);
 }

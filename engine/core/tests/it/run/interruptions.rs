@@ -313,6 +313,29 @@ fn a_failed_run_goes_on_from_the_node_somebody_wants_to_be_tried_again() {
 }
 
 #[test]
+fn a_run_that_is_being_stopped_ends_before_it_can_be_retried() {
+    let mut run = Drive::of(TWO).script("a", "hold").script("b", "fail");
+    run.go();
+    run.cancel();
+    run.retry("b");
+    run.go();
+    assert_snapshot!(run.ends(), @"
+    a cancelled
+    b failed
+    end cancelled
+    cancelled
+    ");
+    run.retry("a");
+    run.retry("b");
+    assert_snapshot!(run.end(), @"
+    a succeeded #2
+    b succeeded #2
+    end succeeded
+    succeeded
+    ");
+}
+
+#[test]
 fn a_retry_gives_a_region_all_its_rounds_again() {
     let text = "[nodes.fix]\nrun = \"fix\"\n[nodes.verify]\nneeds = [\"fix\"]\nrun = \"verify\"\nrepair = { from = \"fix\", rounds = 2 }";
     let mut run = Drive::of(text).script("verify", "fail fail fail ok");

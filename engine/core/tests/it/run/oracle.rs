@@ -64,8 +64,11 @@ impl<'a> Oracle<'a> {
         loop {
             let next = (0..nodes.len()).find(|node| {
                 let mut before = nodes[*node].needs.iter().copied().chain(spec::waits_for(nodes, &regions, *node));
+                let phase = |need: &usize| if taken.get(need) == Some(&false) { Phase::Succeeded } else { Phase::Skipped };
+                let needs: Vec<Phase> = nodes[*node].needs.iter().map(phase).collect();
                 !taken.contains_key(node)
                     && before.all(|before| taken.contains_key(&before))
+                    && starts(nodes[*node].join, &needs)
                     && self.script.taken_over(*node).is_some()
             });
             let Some((node, skipped)) = next.and_then(|node| Some((node, self.script.taken_over(node)?))) else {

@@ -40,7 +40,7 @@ pub(super) struct World {
     issued: BTreeSet<Command>,
     /// Attempts that hold a place.
     working: BTreeSet<(Arc<str>, u32)>,
-    /// Attempts that were answered.
+    /// Answers that were given.
     answered: BTreeSet<(Arc<str>, u32, &'static str)>,
     interferences: usize,
 }
@@ -161,7 +161,7 @@ impl World {
         };
         assert!(allowed, "{path} starts although its needs are {needs:?}");
         for region in graph.regions.iter().filter(|region| !region.members.contains(&instance.node)) {
-            let looks_inside = node.needs.iter().any(|need| region.members.contains(need));
+            let looks_inside = node.needs.iter().any(|need| *need != region.closer && region.members.contains(need));
             assert!(!looks_inside || phase(region.closer).is_settled(), "{path} does not wait for a region");
         }
         let waits = graph.before(instance.node).filter(|(_, edge)| *edge == Edge::Order);
@@ -185,31 +185,41 @@ impl World {
     fn deliver(&mut self, event: Event) {
         let about = match &event {
             Event::NodeEvaluated { node, attempt, .. } => Some((node, *attempt, "evaluated")),
-            Event::NodeSucceeded { node, attempt, .. }
-            | Event::NodeFailed { node, attempt, .. }
-            | Event::CommandLost { node, attempt, .. } => Some((node, *attempt, "ended")),
+            Event::NodeSucceeded { node, attempt, .. } => Some((node, *attempt, "succeeded")),
+            Event::NodeFailed { node, attempt, .. } => Some((node, *attempt, "failed")),
+            Event::CommandLost { node, attempt, .. } => Some((node, *attempt, "lost")),
             Event::GateOpened { node, attempt, .. } => Some((node, *attempt, "opened")),
             Event::Escalated { node, attempt, .. } => Some((node, *attempt, "escalated")),
             _ => None,
         };
         let Some((node, attempt, what)) = about else { return self.again_some_time(event) };
-        let key = (Arc::clone(node), attempt, what);
-        let flies = self.state.in_flight().any(|(path, flying)| path == node && flying == attempt);
-        let current = self.state.at(node).map(|inst| self.state.instance(inst).attempt);
-        // An evaluation, the collection and the work of a node share one attempt, but are not there together.
-        let counted = flies && current == Some(attempt);
-        let before = (!counted).then(|| self.phases());
-        let opened = matches!(event, Event::GateOpened { .. }) && counted;
-        let gate = Arc::clone(node);
+        let node = Arc::clone(node);
+        let current = self.state.at(&node).map(|inst| self.state.instance(inst));
+        let fits = |phase: Phase| match what {
+            "evaluated" => phase == Phase::Evaluating,
+            "succeeded" => matches!(phase, Phase::Running | Phase::Collecting),
+            "opened" => phase == Phase::Waiting,
+            "escalated" => phase == Phase::Escalating,
+            _ => phase != Phase::Escalating || what == "lost",
+        };
+        let counts = current.is_some_and(|current| current.attempt == attempt && fits(current.phase));
+        let flies = self.state.in_flight().any(|(path, flying)| *path == node && flying == attempt);
+        let again = !self.answered.insert((Arc::clone(&node), attempt, what));
+        let before = (self.phases(), self.flying());
+        let opened = matches!(event, Event::GateOpened { .. }) && counts && flies;
         self.again_some_time(event);
-        if let Some(before) = before {
-            assert_eq!(self.phases(), before, "an answer to {key:?} counted although nobody waits for it");
-        } else {
-            self.answered.insert(key);
+        if again || !flies {
+            assert_eq!((self.phases(), self.flying()), before, "{node}#{attempt} {what} counted twice, or unasked");
+        } else if !counts {
+            assert_eq!(self.phases(), before.0, "{node}#{attempt} {what} counted although nobody waits for it");
         }
         if opened {
-            self.people_decide(&gate, attempt);
+            self.people_decide(&node, attempt);
         }
+    }
+
+    fn flying(&self) -> Vec<(Arc<str>, u32)> {
+        self.state.in_flight().map(|(node, attempt)| (Arc::clone(node), attempt)).collect()
     }
 
     fn again_some_time(&mut self, event: Event) {
@@ -243,9 +253,7 @@ impl World {
             by_people || matches!(event, Event::TimerFired { .. }) || dice.chance(50)
         });
         self.fold(Event::DriverStarted { driver: "other".to_owned(), version: "0".to_owned(), isolation: Value::Null });
-        let lost: Vec<(Arc<str>, u32)> =
-            self.state.in_flight().map(|(node, attempt)| (Arc::clone(node), attempt)).collect();
-        for (node, attempt) in lost {
+        for (node, attempt) in self.flying() {
             self.fold(Event::CommandLost { node, attempt, because: LostBecause::Crash });
         }
     }
@@ -269,8 +277,7 @@ impl World {
                 self.fold(Event::RetryRequested { node, by: "ann".to_owned() });
             }
             5 => {
-                let working: Vec<(Arc<str>, u32)> =
-                    self.state.in_flight().map(|(node, attempt)| (Arc::clone(node), attempt)).collect();
+                let working = self.flying();
                 if !working.is_empty() {
                     let (node, attempt) = working[self.dice.below(working.len())].clone();
                     self.fold(Event::CommandLost { node, attempt, because: LostBecause::Cancelled });

@@ -1,0 +1,5 @@
+//! Edits of texts, without a workspace: what comes out, byte for byte.
+
+mod properties;
+mod set;
+mod text;
