@@ -85,6 +85,8 @@ pub struct Driver {
     report: mpsc::UnboundedSender<Event>,
     working: BTreeMap<(Arc<str>, u32), CancellationToken>,
     wall_fired: bool,
+    /// When the last fact became known: the wall budget is used up from there on.
+    last_ms: u64,
     /// Attempts that the run itself wants stopped; everything else that stops was interrupted.
     told_to_stop: BTreeSet<(Arc<str>, u32)>,
     crash: CrashPoint,
@@ -94,6 +96,7 @@ impl Driver {
     /// Takes over a run whose journal was folded into `state` up to `seq`.
     pub fn new(shared: Arc<Shared>, journal: Journal, state: State, seq: u64) -> Self {
         let (report, reports) = mpsc::unbounded_channel();
+        let last_ms = shared.clock.now_ms();
         Self {
             shared,
             journal,
@@ -104,6 +107,7 @@ impl Driver {
             report,
             working: BTreeMap::new(),
             wall_fired: false,
+            last_ms,
             told_to_stop: BTreeSet::new(),
             crash: CrashPoint::default(),
         }
@@ -209,6 +213,7 @@ impl Driver {
         let mut commands = Vec::new();
         while let Some((event, message)) = self.known.pop_front() {
             self.state.fold(now, &event);
+            self.last_ms = now;
             events.push((now, event));
             taking.extend(message);
             if events.len() >= LARGEST_BATCH {
@@ -224,6 +229,7 @@ impl Driver {
             for command in due {
                 let event = Event::Issued(command.clone());
                 self.state.fold(now, &event);
+                self.last_ms = now;
                 events.push((now, event));
                 commands.push(command);
             }
@@ -249,7 +255,7 @@ impl Driver {
         for timer in due {
             self.known.push_back((Event::TimerFired { timer }, None));
         }
-        if self.state.wall_left() == Some(0) && !self.wall_fired && self.state.status() == RunStatus::Running {
+        if self.wall_due().is_some_and(|due| due <= now) && self.state.status() == RunStatus::Running {
             self.wall_fired = true;
             let timer = Timer { purpose: TimerPurpose::Wall, node: None, attempt: 0 };
             self.known.push_back((Event::TimerFired { timer }, None));
@@ -272,13 +278,16 @@ impl Driver {
         }
     }
 
+    /// When the wall budget is used up, if nothing else becomes known before. The state counts time by what is
+    /// journalled, so a node that says nothing for long is counted from here.
+    fn wall_due(&self) -> Option<u64> {
+        let left = self.state.wall_left().filter(|_| !self.wall_fired)?;
+        (left == 0 || self.state.is_active()).then(|| self.last_ms.saturating_add(left))
+    }
+
     fn next_due(&self) -> Option<u64> {
         let timer = self.state.timers().map(|(_, due)| due).min();
-        let wall = self
-            .state
-            .wall_left()
-            .filter(|_| !self.wall_fired && self.state.is_active())
-            .map(|left| self.shared.clock.now_ms().saturating_add(left));
+        let wall = self.wall_due().filter(|_| self.state.is_active());
         timer.into_iter().chain(wall).min()
     }
 

@@ -46,6 +46,17 @@ pub(crate) fn check(context: &Context, name: &str) -> Result<Exit, CliError> {
     Ok(exit)
 }
 
+/// The names of the project's blueprints, for suggestions.
+fn names(project: &std::path::Path) -> Vec<String> {
+    let entries = std::fs::read_dir(project.join("blueprints")).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            Some(name.strip_suffix(".toml").map(str::to_owned).unwrap_or(name))
+        })
+        .collect()
+}
+
 /// Prints findings to standard error.
 pub(crate) fn print_findings(context: &Context, checked: &Checked, sources: &SourceSet) {
     if !checked.findings.is_empty() {
@@ -64,7 +75,13 @@ pub(crate) fn read(context: &Context, name: &str) -> Result<(SourceSet, Checked)
     let sources = load(&context.project, &context.cwd, name).map_err(|error| {
         let said = from_error(Exit::Usage, &error);
         match error {
-            LoadError::NotFound { .. } => said.hint("`blueprint init` makes a first one"),
+            LoadError::NotFound { .. } => {
+                let names = names(&context.project);
+                match blueprint_core::finding::nearest(name, names.iter().map(String::as_str)) {
+                    Some(near) => said.hint(format!("did you mean `{}`?", terminal::clean(near))),
+                    None => said.hint("`blueprint init` makes a first one"),
+                }
+            }
             LoadError::Outside { .. } => said.hint("name the project folder with `--project DIR`"),
             LoadError::Read { .. } | LoadError::TooMany => said,
         }

@@ -122,7 +122,7 @@ pub(crate) async fn cancel(context: &Context, run: Option<&str>, reason: Option<
     post(&engine.store, &id, &Message::Cancel { by: user(context), reason }).await?;
     let now = i64::try_from(Clock::system().now_ms()).unwrap_or(i64::MAX);
     let driven = engine.store.holder(&id, now).await.map_err(|error| from_error(Exit::Environment, &error))?;
-    if driven.is_some() {
+    if driven.as_ref().is_some_and(super::status::lives) {
         terminal::error_line(&format!("run {id} is being cancelled by the process that drives it"));
         return Ok(Exit::Succeeded);
     }

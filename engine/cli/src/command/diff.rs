@@ -5,7 +5,10 @@ use blueprint_runtime::trees::{input_commits, output_commits};
 use blueprint_runtime::workspace::{CommitId, DiffOptions, Merge, Repository, TreeId};
 use blueprint_sandbox::Backend;
 
+use serde_json::json;
+
 use super::run::{no_node, start_failed};
+use crate::args::Format;
 use crate::context::Context;
 use crate::error::{CliError, Exit, from_error};
 use crate::terminal;
@@ -38,6 +41,14 @@ pub(crate) async fn diff(context: &Context, run: Option<&str>, node: Option<&str
     let to = merged(&repository, &to)?;
     if stat {
         let changes = repository.diff_stat(from, to).map_err(|error| from_error(Exit::Environment, &error))?;
+        if context.format == Format::Json {
+            let files: Vec<_> = changes
+                .iter()
+                .map(|change| json!({ "path": change.path.to_string(), "added": change.lines.map(|(added, _)| added), "removed": change.lines.map(|(_, removed)| removed) }))
+                .collect();
+            terminal::line(&json!({ "run": id, "files": files }).to_string());
+            return Ok(Exit::Succeeded);
+        }
         for change in changes {
             let lines = change.lines.map_or_else(|| "binary".to_owned(), |(added, removed)| format!("+{added} -{removed}"));
             terminal::line(&format!("{lines:>12}  {}", terminal::clean(&change.path.to_string())));
@@ -45,6 +56,10 @@ pub(crate) async fn diff(context: &Context, run: Option<&str>, node: Option<&str
         return Ok(Exit::Succeeded);
     }
     let diff = repository.diff(from, to, DiffOptions::default()).map_err(|error| from_error(Exit::Environment, &error))?;
+    if context.format == Format::Json {
+        terminal::line(&json!({ "run": id, "patch": String::from_utf8_lossy(&diff.patch), "truncated": diff.truncated }).to_string());
+        return Ok(Exit::Succeeded);
+    }
     if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
         for line in String::from_utf8_lossy(&diff.patch).lines() {
             terminal::line(&terminal::clean(line));

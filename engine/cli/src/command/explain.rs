@@ -3,13 +3,21 @@
 use blueprint_core::finding::{ALL_CODES, Code};
 use blueprint_core::graph::{Action, Edge, Graph, NodeIx};
 
+use serde_json::json;
+
 use super::check;
+use crate::args::Format;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::terminal;
 
 pub(crate) fn explain(context: &Context, what: &str, blueprint: Option<&str>) -> Result<Exit, CliError> {
+    let json = context.format == Format::Json;
     if let Ok(code) = what.parse::<Code>() {
+        if json {
+            terminal::line(&json!({ "code": code, "title": code.title(), "explanation": code.explanation() }).to_string());
+            return Ok(Exit::Succeeded);
+        }
         terminal::line(&format!("{code}: {}", code.title()));
         terminal::line("");
         terminal::line(code.explanation());
@@ -31,6 +39,10 @@ pub(crate) fn explain(context: &Context, what: &str, blueprint: Option<&str>) ->
             None => error,
         });
     };
+    if json {
+        terminal::line(&json!({ "node": what, "blueprint": program.name, "sentences": sentences(graph, ix) }).to_string());
+        return Ok(Exit::Succeeded);
+    }
     for sentence in sentences(graph, ix) {
         terminal::line(&terminal::clean(&sentence));
     }

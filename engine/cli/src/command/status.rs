@@ -2,7 +2,10 @@
 
 use blueprint_core::run::RunStatus;
 use blueprint_runtime::clock::Clock;
+use blueprint_runtime::store::{Held, LEASE_TTL_MS, Owner};
 use blueprint_sandbox::Backend;
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use serde_json::json;
 
 use super::run::start_failed;
@@ -11,6 +14,19 @@ use crate::context::Context;
 use crate::error::{CliError, Exit, from_error};
 use crate::progress::phase_mark;
 use crate::terminal::{self, clean};
+
+/// Whether the process that has a run is still there, as far as can be told from here.
+pub(super) fn lives(held: &Held) -> bool {
+    let own = Owner::current();
+    let by = &held.by;
+    let same_machine = by.host == own.host && by.boot_id.is_some() && by.boot_id == own.boot_id;
+    let in_sight = same_machine && by.pid_namespace.is_some() && by.pid_namespace == own.pid_namespace;
+    let pid = i32::try_from(by.pid).ok().and_then(Pid::from_raw);
+    match pid.filter(|_| in_sight) {
+        Some(pid) => test_kill_process(pid) != Err(Errno::SRCH),
+        None => held.heartbeat_age_ms <= LEASE_TTL_MS,
+    }
+}
 
 pub(crate) async fn status(context: &Context, run: Option<&str>) -> Result<Exit, CliError> {
     let engine = context.engine(Backend::None).await?;
@@ -36,6 +52,7 @@ pub(crate) async fn status(context: &Context, run: Option<&str>) -> Result<Exit,
     let opened = engine.open(&id).await.map_err(start_failed)?;
     let now = i64::try_from(Clock::system().now_ms()).unwrap_or(i64::MAX);
     let holder = engine.store.holder(&id, now).await.map_err(|error| from_error(Exit::Environment, &error))?;
+    let holder = holder.filter(lives);
     let state = &opened.state;
     let word = match state.status() {
         RunStatus::Finished(outcome) => outcome.as_str(),

@@ -246,16 +246,15 @@ impl Said {
         self
     }
 
-    /// Fails unless the program was killed.
-    #[track_caller]
+    /// Whether the program was killed.
     pub(crate) fn was_killed(&self) -> bool {
         self.status.signal() == Some(9)
     }
 
-    /// Fails unless standard error holds a text.
+    /// Fails unless standard error holds a text, whatever is done to align it.
     #[track_caller]
     pub(crate) fn mentions(self, text: &str) -> Self {
-        assert!(self.err.contains(text), "nothing about `{text}` in:\n{self}");
+        assert!(plain(&self.err).contains(&plain(text)), "nothing about `{text}` in:\n{self}");
         self
     }
 
@@ -284,6 +283,10 @@ impl std::fmt::Display for Said {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ended with {}\n--- stdout\n{}\n--- stderr\n{}", self.asked, self.status, self.out, self.err)
     }
+}
+
+fn plain(text: &str) -> String {
+    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
 }
 
 impl Running {
@@ -324,8 +327,8 @@ impl Running {
     /// Waits until standard error holds a text.
     pub(crate) fn wait_for_err(&mut self, text: &str) {
         let started = Instant::now();
-        while !self.err().contains(text) {
-            let over = self.is_over() && !self.err().contains(text);
+        while !plain(&self.err()).contains(text) {
+            let over = self.is_over() && !plain(&self.err()).contains(text);
             assert!(!over && started.elapsed() < DEADLINE, "never said `{text}`:\n{}\n{}", self.out(), self.err());
             std::thread::yield_now();
             std::thread::park_timeout(Duration::from_millis(2));

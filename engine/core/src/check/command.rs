@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::compiler::{Compiler, NodeSource, Unit};
-use super::names::{Names, Place};
+use super::names::{Names, Place, Secrets};
 use super::text_place::TextPlace;
 use crate::expr::contains_template;
 use crate::finding::{Code, Finding};
@@ -67,7 +67,7 @@ impl Compiler<'_> {
             sound = false;
         }
         self.masked_exit(node, run, shell);
-        let secret = Place { secrets: true, ..place };
+        let secret = Place { secrets: Secrets::Anywhere, ..place };
         let args = node
             .table
             .args

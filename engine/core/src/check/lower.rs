@@ -8,7 +8,7 @@ use std::time::Duration;
 use petgraph::graph::DiGraph;
 
 use super::compiler::{Compiler, NodeSource, Unit, better_name};
-use super::names::{Names, Outline, Place, value_type};
+use super::names::{Names, Outline, Place, Secrets, value_type};
 use super::shape::heights;
 use super::values::type_name;
 use crate::expr::ValueType;
@@ -183,7 +183,7 @@ impl Compiler<'_> {
             self.stray_keys(source, kind);
         }
         let each_given = table.each.is_some() || unit.is_broken(&source.name, "each");
-        let outside = Place { node: Some(ix), item: false, extra: &[], secrets: false };
+        let outside = Place { node: Some(ix), item: false, extra: &[], secrets: Secrets::Never };
         let inside = Place { item: each_given, ..outside };
         let when = table.when.as_ref().and_then(|when| self.condition(&source.file, when, names, outside));
         let each = self.each(source, names, outside);
@@ -397,7 +397,7 @@ impl Compiler<'_> {
                 .cloned();
             let secret = input.as_ref().is_some_and(|input| input.ty == crate::format::InputType::Secret);
             let Some((compiled, ty)) =
-                self.value(&source.file, value, names, Place { secrets: secret, ..place })
+                self.value(&source.file, value, names, Place { secrets: if secret { Secrets::Whole } else { Secrets::Never }, ..place })
             else {
                 continue;
             };
@@ -582,7 +582,7 @@ impl Compiler<'_> {
     }
 
     fn returns(&mut self, unit: &Unit, names: &Names<'_>) -> Vec<(Arc<str>, crate::graph::Value, Span)> {
-        let place = Place { node: None, item: false, extra: &[], secrets: false };
+        let place = Place { node: None, item: false, extra: &[], secrets: Secrets::Never };
         let mut returns = Vec::new();
         for (name, value) in &unit.document.returns {
             self.good_name("a returned value", name, Span::new(&unit.file, name.range.clone()));

@@ -37,6 +37,17 @@ pub(super) struct Names<'a> {
     pub(super) unit: &'a Unit,
 }
 
+/// Whether an expression may name a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Secrets {
+    /// No: its value is written down.
+    Never,
+    /// As the whole expression: it is passed on by name.
+    Whole,
+    /// Anywhere: its value goes to a program or a server and nowhere else.
+    Anywhere,
+}
+
 /// The place of an expression.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
@@ -46,8 +57,8 @@ pub(super) struct Place<'a> {
     pub(super) item: bool,
     /// Other names that exist here.
     pub(super) extra: &'a [&'a str],
-    /// Whether secrets may be named: only where they are passed on to a program.
-    pub(super) secrets: bool,
+    /// Whether secrets may be named.
+    pub(super) secrets: Secrets,
 }
 
 impl<'a> Names<'a> {
@@ -117,10 +128,10 @@ impl<'a> Names<'a> {
         span: Span,
     ) -> Result<Option<ValueType>, Box<Finding>> {
         if let Some(input) = self.input_named(name) {
-            if input.ty == InputType::Secret && !place.secrets {
+            if input.ty == InputType::Secret && place.secrets == Secrets::Never {
                 return Err(Finding::new(Code::UnknownReference, span, format!("the secret `{name}` cannot be used here"))
                     .label("a secret")
-                    .reason("a secret may only be passed on as the whole value of `env`, a header or `with`: anywhere else it would be written down")
+                    .reason("a secret may only stand in `env` or a header, or be the whole value of a `with`: anywhere else it would be written down")
                     .fix(format!("pass it on: `env = {{ {} = \"inputs.{name}\" }}`", name.to_uppercase()))
                     .into());
             }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::compiler::{Compiler, NodeSource};
-use super::names::{Names, Place};
+use super::names::{Names, Place, Secrets};
 use crate::expr::contains_template;
 use crate::finding::{Code, Finding};
 use crate::format::{GateTable, HttpMethod, HttpTable, OnTimeout, Sp};
@@ -21,7 +21,7 @@ impl Compiler<'_> {
     ) -> Option<Http> {
         let sound = self.url(node, &http.url);
         let url = self.text(&node.file, &http.url, names, place);
-        let secret = Place { secrets: true, ..place };
+        let secret = Place { secrets: Secrets::Anywhere, ..place };
         let mut headers = Vec::new();
         for (name, value) in &http.headers {
             let good = !name.is_empty()

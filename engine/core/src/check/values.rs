@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::compiler::Compiler;
-use super::names::{Names, Place};
+use super::names::{Names, Place, Secrets};
 use super::text_place::TextPlace;
 use crate::expr::{
     Expr, FILTERS, FUNCTIONS, Reference, SyntaxError, SyntaxErrorKind, TESTS, Text, ValueType,
@@ -115,7 +115,8 @@ impl Compiler<'_> {
         match Expr::parse(source) {
             Ok(expr) => {
                 let whole = expr.as_reference().is_some();
-                let place = Place { secrets: place.secrets && whole, ..place };
+                let passed_on = place.secrets != Secrets::Whole || whole;
+                let place = Place { secrets: if passed_on { place.secrets } else { Secrets::Never }, ..place };
                 let types = self.resolve_all(expr.references(), names, place, &text);
                 let ty = if whole { types.first().copied().flatten() } else { expr.known_type() };
                 Some((expr, ty))
@@ -185,7 +186,7 @@ impl Compiler<'_> {
     ) -> Option<Text> {
         match Text::parse(source) {
             Ok(parsed) => {
-                self.resolve_all(parsed.references(), names, Place { secrets: false, ..place }, text);
+                self.resolve_all(parsed.references(), names, Place { secrets: Secrets::Never, ..place }, text);
                 Some(parsed)
             }
             Err(error) => {

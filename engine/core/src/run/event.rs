@@ -264,10 +264,7 @@ impl FailureClass {
 
     /// Whether a further round of repair can change it: the work failed, not its surroundings.
     pub fn repairable(self) -> bool {
-        matches!(
-            self,
-            Self::Command | Self::Agent | Self::Ci | Self::Review | Self::Timeout | Self::Conflict
-        )
+        matches!(self, Self::Command | Self::Agent | Self::Ci | Self::Review | Self::Timeout | Self::Conflict)
     }
 }
 

@@ -129,7 +129,9 @@ impl State {
         }
         match (result, &self.node(inst).action) {
             (Evaluated::Skip, _) => self.settle(at, inst, Phase::Skipped),
-            (Evaluated::Expand { count, scopes }, Action::Use(uses)) if uses.each.is_some() || *count == 1 => {
+            (Evaluated::Expand { count, scopes }, Action::Use(uses))
+                if uses.each.is_some() || *count == 1 =>
+            {
                 self.expand(at, inst, *count, scopes);
             }
             (Evaluated::Run, action) if !matches!(action, Action::Use(_)) => self.line_up(inst),
@@ -255,7 +257,9 @@ impl State {
     }
 
     fn adopt(&mut self, at: Millis, path: &str, adopted: &Adopted) {
-        let Some(inst) = self.at(path).filter(|inst| !self.instance(*inst).phase.is_settled()) else { return };
+        let Some(inst) = self.at(path).filter(|inst| !self.instance(*inst).phase.is_settled()) else {
+            return;
+        };
         self.abandon(inst);
         match adopted {
             Adopted::Succeeded(success) => self.succeed(at, inst, success),

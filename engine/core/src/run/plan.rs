@@ -22,7 +22,11 @@ impl State {
         let places = self.start().map_or(1, |start| start.jobs.max(1)).saturating_sub(self.places_taken);
         commands.extend(self.ready.iter().take(places as usize).map(|(_, inst)| {
             let instance = self.instance(*inst);
-            Command::StartNode { node: instance.path.clone(), attempt: instance.attempt, round: instance.round }
+            Command::StartNode {
+                node: instance.path.clone(),
+                attempt: instance.attempt,
+                round: instance.round,
+            }
         }));
         if commands.is_empty() && self.is_drained() {
             commands.push(Command::Finish { outcome: self.outcome() });

@@ -92,6 +92,9 @@ async fn attempt(
             // Without isolation nothing is mounted: what such a node writes is left uncaptured, and goes when the
             // checkout is brought to its next tree.
             Workspace::Scratch | Workspace::Read if settings.backend == Backend::None => WorkspaceMode::ReadWrite,
+            // What is thrown away with the sandbox cannot be read afterwards. The checkout is the node's own and is
+            // brought to another tree before anybody else sees it.
+            Workspace::Scratch if reads_files(node) => WorkspaceMode::ReadWrite,
             Workspace::Scratch => WorkspaceMode::Scratch,
             Workspace::Read => WorkspaceMode::ReadOnly,
             Workspace::Write | Workspace::None => WorkspaceMode::ReadWrite,
@@ -143,6 +146,19 @@ async fn attempt(
         return Err(Ending::Lost(LostBecause::Cancelled));
     }
     Ok((ended, log))
+}
+
+/// Whether files are read after the command has ended.
+fn reads_files(node: &Node) -> bool {
+    !node.artifacts.is_empty() || (!node.outputs.is_empty() && matches!(node.output_from, OutputFrom::File(_)))
+}
+
+/// The command in a message: its program, or the beginning of its shell line.
+fn named(run: &Run) -> String {
+    let text = run.argv.first().map_or("", |line| line.trim_start());
+    let line = text.lines().next().unwrap_or_default();
+    let short: String = line.chars().take(60).collect();
+    if short.len() < text.trim_end().len() { format!("{}…", short.trim_end()) } else { short }
 }
 
 /// Keeps what the sandboxes of this run really are, once.
@@ -240,7 +256,7 @@ async fn conclude(
             .then(|| crate::fingerprint::of(&message, &log.tail));
         Failure { class, message, fingerprint, tree: None, record: record.clone() }
     };
-    let program = run.argv.first().map_or("", String::as_str);
+    let program = named(run);
     match &ended.status {
         Status::Exit(code) if accepts(&run.expect, *code) => {}
         Status::Exit(code) => {

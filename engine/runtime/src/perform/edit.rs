@@ -72,7 +72,10 @@ pub(super) async fn run(shared: &Arc<Shared>, job: &Job) -> Result<Success, Endi
     };
     let (shared, job) = (Arc::clone(shared), job.clone());
     let done = blocking(move || {
-        let trees = shared.trees.as_ref().ok_or_else(|| Failure::new(FailureClass::Infra, "the run has no workspace"))?;
+        let trees = shared
+            .trees
+            .as_ref()
+            .ok_or_else(|| Failure::new(FailureClass::Infra, "the run has no workspace"))?;
         let done = all(&shared, trees, &job, &mut prepared);
         let left = prepared.commit.to_string();
         trees.give_back(prepared.checkout);
@@ -84,7 +87,9 @@ pub(super) async fn run(shared: &Arc<Shared>, job: &Job) -> Result<Success, Endi
 /// Makes every edit, and keeps the result if the node's is to be kept.
 fn all(shared: &Shared, trees: &Trees, job: &Job, prepared: &mut Prepared) -> Result<Success, Failure> {
     let node = job.node(shared);
-    let Action::Edit(edits) = &node.action else { return Ok(Success { outputs: None, tree: None, record: Value::Null }) };
+    let Action::Edit(edits) = &node.action else {
+        return Ok(Success { outputs: None, tree: None, record: Value::Null });
+    };
     let mut made = Vec::new();
     for (at, edit) in edits.iter().enumerate() {
         let record = one(trees, job, edit, prepared).map_err(|error| failure(at + 1, edit, error, &made))?;
@@ -120,9 +125,14 @@ fn failure(number: usize, edit: &Edit, error: EditError, made: &[Value]) -> Fail
         _ => FailureClass::Command,
     };
     let reason = crate::chain(&error);
-    let fingerprint = (class == FailureClass::Command).then(|| crate::fingerprint::of(&subject, reason.as_bytes()));
+    let fingerprint =
+        (class == FailureClass::Command).then(|| crate::fingerprint::of(&subject, reason.as_bytes()));
     let message = format!("{subject} was not made, and no other edit of the node counts: {reason}");
-    Failure { fingerprint, record: json!({ "edits": made, "failed": number }), ..Failure::new(class, message) }
+    Failure {
+        fingerprint,
+        record: json!({ "edits": made, "failed": number }),
+        ..Failure::new(class, message)
+    }
 }
 
 fn name_of(kind: &EditKind) -> &'static str {
@@ -186,7 +196,10 @@ fn apply(trees: &Trees, patch: &str, prepared: &mut Prepared) -> Result<Value, E
     };
     let before = prepared.checkout.capture(repository).map_err(|error| {
         let class = if error.blames_content() { FailureClass::Policy } else { FailureClass::Infra };
-        EditError::Other(Failure::new(class, format!("the workspace cannot be read: {}", crate::chain(&error))))
+        EditError::Other(Failure::new(
+            class,
+            format!("the workspace cannot be read: {}", crate::chain(&error)),
+        ))
     })?;
     let after = repository.apply_patch(before.tree, patch.as_bytes()).map_err(|error| match error {
         ApplyError::Rejected { reason } => EditError::Patch(reason.trim().to_owned()),

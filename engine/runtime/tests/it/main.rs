@@ -1,4 +1,5 @@
 //! Integration tests of this crate, one binary.
 
+mod edit;
 mod store;
 mod workspace;

@@ -35,7 +35,8 @@ fn mapped() -> BTreeMap<String, BTreeSet<String>> {
     for part in map.split("\n### ").skip(1) {
         let folder = quoted(part).next().unwrap_or_default().to_owned();
         let items = part.lines().filter_map(|line| line.strip_prefix("- "));
-        let modules: BTreeSet<String> = items.filter_map(|item| quoted(item).next()).map(str::to_owned).collect();
+        let modules: BTreeSet<String> =
+            items.filter_map(|item| quoted(item).next()).map(str::to_owned).collect();
         crates.insert(folder, modules);
     }
     crates
@@ -49,7 +50,9 @@ fn the_code_map_names_exactly_the_modules_there_are() {
         let none = BTreeSet::new();
         let (real, named) = (there.get(folder).unwrap_or(&none), mapped.get(folder).unwrap_or(&none));
         wrong.extend(real.difference(named).map(|module| format!("{folder}: `{module}` is not in the map")));
-        wrong.extend(named.difference(real).map(|module| format!("{folder}: `{module}` is not in the source")));
+        wrong.extend(
+            named.difference(real).map(|module| format!("{folder}: `{module}` is not in the source")),
+        );
         if !there.contains_key(folder) {
             wrong.push(format!("{folder} is in the map, but is no crate"));
         }
@@ -73,9 +76,11 @@ fn each_module_of_the_map_says_what_it_is() {
 fn the_readme_names_every_folder_at_the_top() {
     let text = read("README.md");
     let map = section(&text, "## What is where").split("```").nth(1).unwrap_or_default();
-    let named: BTreeSet<&str> = map.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    let named: BTreeSet<&str> =
+        map.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
     let missing = named.iter().filter(|folder| !root().join(folder).is_dir());
-    let mut wrong: Vec<String> = missing.map(|folder| format!("{folder} is named, but is not there")).collect();
+    let mut wrong: Vec<String> =
+        missing.map(|folder| format!("{folder} is named, but is not there")).collect();
     for entry in fs::read_dir(root()).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();

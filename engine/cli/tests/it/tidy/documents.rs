@@ -154,12 +154,15 @@ fn the_changelog_has_a_place_for_what_is_not_released() {
 #[test]
 fn the_glossary_has_every_word_of_the_product_once() {
     let text = read("docs/glossary.md");
-    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")).filter(|row| !row.starts_with("word |"));
+    let rows =
+        text.lines().filter_map(|line| line.strip_prefix("| ")).filter(|row| !row.starts_with("word |"));
     let words: Vec<&str> = rows.filter_map(|row| row.split(" | ").next()).map(str::trim).collect();
     let missing = WORDS.iter().filter(|word| !words.contains(word));
     let mut wrong: Vec<String> = missing.map(|word| format!("`{word}` is missing")).collect();
     let mut seen = BTreeSet::new();
-    wrong.extend(words.iter().filter(|word| !seen.insert(**word)).map(|word| format!("`{word}` is there twice")));
+    wrong.extend(
+        words.iter().filter(|word| !seen.insert(**word)).map(|word| format!("`{word}` is there twice")),
+    );
     for heading in ["## Words of the product", "## Words of the code"] {
         let rows = section(&text, heading).lines().filter_map(|line| line.strip_prefix("| "));
         let here: Vec<&str> = rows.skip(1).filter_map(|row| row.split(" | ").next()).collect();

@@ -58,9 +58,11 @@ fn every_example_of_an_event_is_one() {
             Some(other) => panic!("there are no lines of the type `{other}`"),
             None => value,
         };
-        let read: Event = serde_json::from_value(event.clone()).unwrap_or_else(|error| panic!("{event}: {error}"));
+        let read: Event =
+            serde_json::from_value(event.clone()).unwrap_or_else(|error| panic!("{event}: {error}"));
         let again = serde_json::to_value(&read).unwrap();
-        let lost: Vec<&String> = event.as_object().into_iter().flat_map(|o| o.keys()).filter(|k| again.get(k).is_none()).collect();
+        let lost: Vec<&String> =
+            event.as_object().into_iter().flat_map(|o| o.keys()).filter(|k| again.get(k).is_none()).collect();
         assert!(lost.is_empty(), "{lost:?} of {event} mean nothing to the program");
         seen += 1;
     }

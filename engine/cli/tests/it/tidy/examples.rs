@@ -34,9 +34,15 @@ fn examples(document: &str) -> Vec<Example> {
             }
             (Some((at, block)), "```") => {
                 let first = block.first().copied().unwrap_or_default();
-                let path = first.strip_prefix("# file: ").map_or_else(|| format!("example_{at}.toml"), str::to_owned);
+                let path = first
+                    .strip_prefix("# file: ")
+                    .map_or_else(|| format!("example_{at}.toml"), str::to_owned);
                 let body = block.join("\n");
-                let text = if body.contains("schema") { body } else { format!("schema = 1\nname = \"example\"\n{body}") };
+                let text = if body.contains("schema") {
+                    body
+                } else {
+                    format!("schema = 1\nname = \"example\"\n{body}")
+                };
                 let beside = std::mem::take(&mut beside);
                 examples.push(Example { place: format!("{document}:{at}"), path, text, beside });
                 open = None;
@@ -62,7 +68,8 @@ fn every_example_of_a_blueprint_is_sound() {
         for example in &examples {
             let checked = compile(&SourceSet { entry: example.path.clone(), ..sources.clone() });
             if checked.program.is_none() {
-                let messages = checked.findings.iter().map(|f| format!("{}: {} {}", example.place, f.code, f.message));
+                let messages =
+                    checked.findings.iter().map(|f| format!("{}: {} {}", example.place, f.code, f.message));
                 wrong.extend(messages);
             }
         }
@@ -74,7 +81,8 @@ fn every_example_of_a_blueprint_is_sound() {
 fn the_names_of_the_expression_language_are_all_in_its_reference() {
     let text = read("docs/format.md");
     for (what, names) in [("Filters: ", FILTERS), ("Tests: ", TESTS), ("Functions: ", FUNCTIONS)] {
-        let start = text.find(&format!("\n{what}")).unwrap_or_else(|| panic!("docs/format.md has no `{what}`"));
+        let start =
+            text.find(&format!("\n{what}")).unwrap_or_else(|| panic!("docs/format.md has no `{what}`"));
         let list = text[start..].trim_start().split("\n\n").next().unwrap_or_default();
         assert_eq!(quoted(list).collect::<Vec<_>>(), names, "docs/format.md, {what}");
     }

@@ -25,21 +25,26 @@ const WORKPLACE_IN_PROSE: [&str; 1] = [concat!("assis", "tant")];
 #[test]
 fn every_rust_file_opens_with_what_it_is() {
     let bare = |text: &str| !text.starts_with("//! ");
-    let wrong: Vec<String> = rust().into_iter().filter(|file| bare(&file.text)).map(|file| file.path).collect();
+    let wrong: Vec<String> =
+        rust().into_iter().filter(|file| bare(&file.text)).map(|file| file.path).collect();
     nothing(&wrong, "begin these files with `//! ` and what they are and must never do");
 }
 
 #[test]
 fn no_rust_file_is_too_long_to_be_read() {
-    let lengths: Vec<(String, usize)> = rust().into_iter().map(|file| (file.path.clone(), file.lines())).collect();
+    let lengths: Vec<(String, usize)> =
+        rust().into_iter().map(|file| (file.path.clone(), file.lines())).collect();
     let excused = |path: &str| LONGER.iter().any(|(known, _)| *known == path);
     let wrong: Vec<String> = lengths
         .iter()
         .filter(|(path, lines)| *lines > LONGEST && !excused(path))
         .map(|(path, lines)| format!("{path}: {lines} lines"))
         .collect();
-    let long: Vec<String> =
-        lengths.iter().filter(|(_, lines)| *lines > LONG).map(|(path, lines)| format!("{path}: {lines}")).collect();
+    let long: Vec<String> = lengths
+        .iter()
+        .filter(|(_, lines)| *lines > LONG)
+        .map(|(path, lines)| format!("{path}: {lines}"))
+        .collect();
     let rule = format!(
         "split these files, they have more than {LONGEST} lines (worth a look, more than {LONG}: {})",
         long.join(", ")

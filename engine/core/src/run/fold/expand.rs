@@ -101,12 +101,17 @@ impl State {
         let (graph, at_once) = (uses.graph, uses.each.as_ref().map_or(1, |each| each.max_parallel));
         let instance = self.instance_mut(inst);
         instance.phase = Phase::Expanded;
-        instance.children =
-            Some(Box::new(Children { scopes_data: scopes_data.clone(), count, scopes: Vec::new(), left: count }));
+        instance.children = Some(Box::new(Children {
+            scopes_data: scopes_data.clone(),
+            count,
+            scopes: Vec::new(),
+            left: count,
+        }));
         if count == 0 {
             return self.children_done(at, inst);
         }
-        let first: Vec<u32> = (0..count.min(at_once)).map(|index| self.open_child(graph, inst, index)).collect();
+        let first: Vec<u32> =
+            (0..count.min(at_once)).map(|index| self.open_child(graph, inst, index)).collect();
         for scope in first {
             self.wake_scope(scope, at);
         }

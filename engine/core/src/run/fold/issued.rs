@@ -80,7 +80,8 @@ impl State {
     }
 
     fn timer_started(&mut self, at: Millis, timer: &Timer, after_ms: u64) {
-        let Some(inst) = timer.node.as_ref().and_then(|node| self.take_due(Due::StartTimer, node, timer.attempt))
+        let Some(inst) =
+            timer.node.as_ref().and_then(|node| self.take_due(Due::StartTimer, node, timer.attempt))
         else {
             return;
         };

@@ -23,7 +23,8 @@ impl State {
             let closer = self.graph_of(scope).regions[inner.0 as usize].closer;
             self.forget_failures(self.in_scope(scope, closer));
         }
-        let left_behind = self.instance(inst).failure.as_ref().and_then(|failure| failure.tree.as_deref().map(Arc::from));
+        let left_behind =
+            self.instance(inst).failure.as_ref().and_then(|failure| failure.tree.as_deref().map(Arc::from));
         let regions: Vec<RegionIx> = region.inner.iter().copied().chain([region_ix]).collect();
         self.reset(at, scope, &region.members.iter().copied().collect(), &regions);
         let first = self.in_scope(scope, region.from);

@@ -23,12 +23,10 @@ impl State {
         let needs = u32::try_from(node.needs.len()).unwrap_or(u32::MAX);
         let (left, succeeded) = (instance.needs_left, instance.succeeded_needs);
         let start = match node.join {
-            Join::All if left > 0 => return,
-            Join::All => succeeded == needs,
             Join::Any if succeeded > 0 || needs == 0 => true,
-            Join::Any if left > 0 => return,
+            Join::All | Join::Any | Join::Settled if left > 0 => return,
+            Join::All => succeeded == needs,
             Join::Any => false,
-            Join::Settled if left > 0 => return,
             Join::Settled => true,
         };
         if self.is_stopping() {

@@ -49,7 +49,11 @@ fn run(program: Arc<Program>) -> Cost {
             fold(&mut state, &Event::Issued(command.clone()));
             match command {
                 Command::StartNode { node, attempt, .. } => {
-                    answers.push(Event::NodeSucceeded { node, attempt, success: Box::new(Success::default()) });
+                    answers.push(Event::NodeSucceeded {
+                        node,
+                        attempt,
+                        success: Box::new(Success::default()),
+                    });
                 }
                 Command::StartTimer { timer, .. } => answers.push(Event::TimerFired { timer }),
                 _ => {}

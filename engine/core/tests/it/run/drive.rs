@@ -8,8 +8,8 @@ use std::sync::Arc;
 use blueprint_core::check::compile;
 use blueprint_core::graph::{Action, Program};
 use blueprint_core::run::{
-    Adopted, Command, Decision, Evaluated, Event, Failure, FailureClass, LostBecause, Millis, Payload, RunStart,
-    RunStatus, State, Success, Timer, TimerPurpose,
+    Adopted, Command, Decision, Evaluated, Event, Failure, FailureClass, LostBecause, Millis, Payload,
+    RunStart, RunStatus, State, Success, Timer, TimerPurpose,
 };
 use blueprint_core::source::SourceSet;
 use serde_json::{Value, json};
@@ -18,7 +18,11 @@ use serde_json::{Value, json};
 pub(super) fn program(texts: &[(&str, &str)]) -> Arc<Program> {
     let path = |name: &str| format!("blueprints/{name}.toml");
     let files = texts.iter().map(|(name, text)| {
-        let head = if text.contains("schema =") { String::new() } else { format!("schema = 1\nname = \"{name}\"\n") };
+        let head = if text.contains("schema =") {
+            String::new()
+        } else {
+            format!("schema = 1\nname = \"{name}\"\n")
+        };
         (path(name), format!("{head}{text}"))
     });
     let sources = SourceSet { entry: path(texts[0].0), files: files.collect() };
@@ -117,7 +121,8 @@ impl Drive {
                 continue;
             }
             let due = self.state.timers().filter(|(timer, _)| timer.purpose < TimerPurpose::GateExpiry);
-            let Some((timer, at)) = due.min_by_key(|(_, due)| *due).map(|(timer, due)| (timer.clone(), due)) else {
+            let Some((timer, at)) = due.min_by_key(|(_, due)| *due).map(|(timer, due)| (timer.clone(), due))
+            else {
                 return;
             };
             self.now = self.now.max(at);
@@ -161,7 +166,10 @@ impl Drive {
     fn perform(&mut self, command: &Command) {
         match command {
             Command::Evaluate { node, attempt } => {
-                let used = self.state.at(node).is_some_and(|inst| matches!(self.state.node(inst).action, Action::Use(_)));
+                let used = self
+                    .state
+                    .at(node)
+                    .is_some_and(|inst| matches!(self.state.node(inst).action, Action::Use(_)));
                 let word = self.word(&format!("{node}?"));
                 let result = match word.as_str() {
                     "skip" => Evaluated::Skip,
@@ -207,7 +215,9 @@ impl Drive {
             "ok" => self.tell(Event::NodeSucceeded { node, attempt, success: Box::new(Success::default()) }),
             "hold" => {}
             "lost" => self.tell(Event::CommandLost { node, attempt, because: LostBecause::Crash }),
-            "interrupted" => self.tell(Event::CommandLost { node, attempt, because: LostBecause::Interrupted }),
+            "interrupted" => {
+                self.tell(Event::CommandLost { node, attempt, because: LostBecause::Interrupted })
+            }
             "cancelled" => self.tell(Event::CommandLost { node, attempt, because: LostBecause::Cancelled }),
             kind => {
                 let class = match kind.split_once(':').map_or("command", |(_, class)| class) {
@@ -230,7 +240,14 @@ impl Drive {
         self.decide_about(gate, attempt, decision, by, &subject);
     }
 
-    pub(super) fn decide_about(&mut self, gate: &str, attempt: u32, decision: Decision, by: &str, subject: &str) {
+    pub(super) fn decide_about(
+        &mut self,
+        gate: &str,
+        attempt: u32,
+        decision: Decision,
+        by: &str,
+        subject: &str,
+    ) {
         self.tell(Event::GateDecided {
             node: gate.into(),
             attempt,
@@ -283,7 +300,11 @@ impl Drive {
 
     /// Where every node stands. What the journal says must be the same.
     pub(super) fn ends(&self) -> String {
-        assert_eq!(digest(&replay(self.state.program(), &self.journal)), digest(&self.state), "replay equals live");
+        assert_eq!(
+            digest(&replay(self.state.program(), &self.journal)),
+            digest(&self.state),
+            "replay equals live"
+        );
         let mut text = String::new();
         for (_, instance) in self.state.instances() {
             let _ = write!(text, "{} {}", instance.path, instance.phase.as_str());
@@ -349,7 +370,9 @@ fn fact(event: &Event) -> String {
             Evaluated::Expand { count, .. } => format!("{node}#{attempt} x{count}"),
         },
         Event::NodeSucceeded { node, attempt, .. } => format!("{node}#{attempt} ok"),
-        Event::NodeFailed { node, attempt, failure } => format!("{node}#{attempt} failed: {}", failure.class.as_str()),
+        Event::NodeFailed { node, attempt, failure } => {
+            format!("{node}#{attempt} failed: {}", failure.class.as_str())
+        }
         Event::CommandLost { node, attempt, because } => match because {
             LostBecause::Crash => format!("{node}#{attempt} lost"),
             LostBecause::Interrupted => format!("{node}#{attempt} interrupted"),

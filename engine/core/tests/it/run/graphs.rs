@@ -174,7 +174,8 @@ fn a_false_condition_skips_the_node_and_all_that_rely_on_it() {
 
 #[test]
 fn a_condition_that_cannot_be_evaluated_fails_the_node() {
-    let run = Drive::of("[nodes.a]\nrun = \"a\"\nwhen = \"1 > 0\"\n[nodes.b]\nneeds = [\"a\"]\nrun = \"b\"").script("a?", "fail");
+    let run = Drive::of("[nodes.a]\nrun = \"a\"\nwhen = \"1 > 0\"\n[nodes.b]\nneeds = [\"a\"]\nrun = \"b\"")
+        .script("a?", "fail");
     assert_snapshot!(run.end(), @"
     a failed
     b skipped

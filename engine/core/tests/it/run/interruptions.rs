@@ -130,8 +130,10 @@ fn a_run_whose_time_is_used_up_fails() {
 
 #[test]
 fn time_without_a_process_or_with_people_costs_nothing() {
-    let mut run =
-        Drive::of("[budget]\nwall = \"10s\"\n[nodes.ok]\ngate = {}\n[nodes.a]\nneeds = [\"ok\"]\nrun = \"a\"").script("a", "hold hold");
+    let mut run = Drive::of(
+        "[budget]\nwall = \"10s\"\n[nodes.ok]\ngate = {}\n[nodes.a]\nneeds = [\"ok\"]\nrun = \"a\"",
+    )
+    .script("a", "hold hold");
     run.go();
     run.now = 5_000;
     run.decide("ok", blueprint_core::run::Decision::Approved, "ann");

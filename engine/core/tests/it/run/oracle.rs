@@ -44,7 +44,8 @@ impl<'a> Oracle<'a> {
         let failed = || ends.iter().filter(|end| end.phase == Phase::Failed);
         let outcome = if failed().any(|end| end.escalated) {
             Outcome::Escalated
-        } else if failed().any(|end| end.fault.as_ref().is_some_and(|fault| fault.0 == FailureClass::Review)) {
+        } else if failed().any(|end| end.fault.as_ref().is_some_and(|fault| fault.0 == FailureClass::Review))
+        {
             Outcome::Rejected
         } else if failed().count() > 0 {
             Outcome::Failed
@@ -63,15 +64,19 @@ impl<'a> Oracle<'a> {
         let mut order = Vec::new();
         loop {
             let next = (0..nodes.len()).find(|node| {
-                let mut before = nodes[*node].needs.iter().copied().chain(spec::waits_for(nodes, &regions, *node));
-                let phase = |need: &usize| if taken.get(need) == Some(&false) { Phase::Succeeded } else { Phase::Skipped };
+                let mut before =
+                    nodes[*node].needs.iter().copied().chain(spec::waits_for(nodes, &regions, *node));
+                let phase = |need: &usize| {
+                    if taken.get(need) == Some(&false) { Phase::Succeeded } else { Phase::Skipped }
+                };
                 let needs: Vec<Phase> = nodes[*node].needs.iter().map(phase).collect();
                 !taken.contains_key(node)
                     && before.all(|before| taken.contains_key(&before))
                     && starts(nodes[*node].join, &needs)
                     && self.script.taken_over(*node).is_some()
             });
-            let Some((node, skipped)) = next.and_then(|node| Some((node, self.script.taken_over(node)?))) else {
+            let Some((node, skipped)) = next.and_then(|node| Some((node, self.script.taken_over(node)?)))
+            else {
                 return order;
             };
             taken.insert(node, skipped);
@@ -92,7 +97,8 @@ impl<'a> Oracle<'a> {
         }
         loop {
             let next = (0..nodes.len()).find(|node| {
-                let mut before = nodes[*node].needs.iter().copied().chain(spec::waits_for(nodes, &regions, *node));
+                let mut before =
+                    nodes[*node].needs.iter().copied().chain(spec::waits_for(nodes, &regions, *node));
                 !ends.contains_key(node) && before.all(|before| ends.contains_key(&before))
             });
             let Some(number) = next else { break };
@@ -114,7 +120,9 @@ impl<'a> Oracle<'a> {
                 let region = regions.iter().find(|(closer, _)| *closer == number);
                 if end.silence {
                     end.escalated = true;
-                } else if let (Some((_, members)), Some((_, bound)), true) = (region, node.repair, repairable(&end)) {
+                } else if let (Some((_, members)), Some((_, bound)), true) =
+                    (region, node.repair, repairable(&end))
+                {
                     if rounds[&number] < bound && streak(number, &end, &mut streaks) < ENOUGH {
                         go_round(number, members, &regions, &mut rounds, &mut streaks);
                         ends.retain(|node, _| !members.contains(node));
@@ -143,7 +151,8 @@ impl<'a> Oracle<'a> {
             let Some(fault) = end.fault.clone() else { return end };
             times = if fault.1.is_some() && fault.1 == look { times + 1 } else { 1 };
             look = fault.1;
-            let worth = |retry: spec::Retry| retry.attempts > tried && is_worth_a_retry(fault.0, retry.on_command);
+            let worth =
+                |retry: spec::Retry| retry.attempts > tried && is_worth_a_retry(fault.0, retry.on_command);
             if !retry.is_some_and(worth) || times >= ENOUGH {
                 end.phase = Phase::Failed;
                 return end;
@@ -169,17 +178,18 @@ impl<'a> Oracle<'a> {
                     let ends = self.graph(graph, &path, &format!("{id}({item})/"));
                     (phases(&path, &ends), ends)
                 };
-                self.whole(id, (0..items).map(item).collect())
+                self.whole(id, &(0..items).map(item).collect::<Vec<_>>())
             }
             Kind::Run if each => {
                 let body = Node { each: None, when: false, ..node.clone() };
                 let item = |item: u32| {
                     let path = format!("{path}[{item}]");
-                    let name = id.rsplit('/').next().and_then(|last| last.split('[').next()).unwrap_or_default();
+                    let name =
+                        id.rsplit('/').next().and_then(|last| last.split('[').next()).unwrap_or_default();
                     let end = self.node(&body, &path, &format!("{id}({item})/{name}[]"));
                     (BTreeMap::from([(path, end.phase)]), vec![end])
                 };
-                self.whole(id, (0..items).map(item).collect())
+                self.whole(id, &(0..items).map(item).collect::<Vec<_>>())
             }
             Kind::Run => {
                 let fault = match (self.script.exit(id), node.expect) {
@@ -203,7 +213,7 @@ impl<'a> Oracle<'a> {
     }
 
     /// What becomes of a node when all items inside it came to an end.
-    fn whole(&self, id: &str, items: Vec<(BTreeMap<String, Phase>, Vec<End>)>) -> End {
+    fn whole(&self, id: &str, items: &[(BTreeMap<String, Phase>, Vec<End>)]) -> End {
         let inside = items.iter().flat_map(|(inside, _)| inside.clone()).collect();
         let failed: Vec<&End> =
             items.iter().flat_map(|(_, ends)| ends).filter(|end| end.phase == Phase::Failed).collect();
@@ -221,7 +231,8 @@ impl<'a> Oracle<'a> {
 }
 
 fn finished(fault: Option<Fault>) -> End {
-    End { fault: fault.clone(), ..End::of(if fault.is_none() { Phase::Succeeded } else { Phase::Failed }) }
+    let phase = if fault.is_none() { Phase::Succeeded } else { Phase::Failed };
+    End { fault, ..End::of(phase) }
 }
 
 /// How often in a row the region of a closer ended in this failure.

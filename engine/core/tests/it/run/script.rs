@@ -84,13 +84,17 @@ impl Script {
     }
 
     pub(super) fn collects(&self, id: &str) -> Result<(), Fault> {
-        if self.goes_wrong("collect", id) && self.number("collect", id) % 3 == 0 { Err(self.fault(id)) } else { Ok(()) }
+        if self.goes_wrong("collect", id) && self.number("collect", id).is_multiple_of(3) {
+            Err(self.fault(id))
+        } else {
+            Ok(())
+        }
     }
 
     pub(super) fn fate(&self, id: &str, may_be_silent: bool) -> Fate {
         if !self.goes_wrong("fate", id) {
             Fate::Approve
-        } else if may_be_silent && self.number("silence", id) % 2 == 0 {
+        } else if may_be_silent && self.number("silence", id).is_multiple_of(2) {
             Fate::Silence
         } else {
             Fate::Reject
@@ -100,6 +104,7 @@ impl Script {
     /// Whether a node is taken over from another run, and whether it was skipped there.
     pub(super) fn taken_over(&self, node: usize) -> Option<bool> {
         let number = follows((self.seed, "fork", node));
-        (follows((self.seed, "forked")) % 4 == 0 && number % 3 > 0).then_some(number % 5 == 0)
+        (follows((self.seed, "forked")).is_multiple_of(4) && !number.is_multiple_of(3))
+            .then_some(number.is_multiple_of(5))
     }
 }

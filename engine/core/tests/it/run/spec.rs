@@ -195,8 +195,10 @@ fn draft() -> impl Strategy<Value = Draft> {
 
 impl Draft {
     fn node(&self, number: usize, later: std::ops::Range<usize>) -> Node {
-        let needs: Vec<usize> =
-            (0..6).filter(|bit| self.needs >> bit & 1 == 1).filter_map(|bit| number.checked_sub(bit + 1)).collect();
+        let needs: Vec<usize> = (0..6)
+            .filter(|bit| self.needs >> bit & 1 == 1)
+            .filter_map(|bit| number.checked_sub(bit + 1))
+            .collect();
         let kind = match self.kind {
             10 => Kind::Wait,
             11 => Kind::Gate { min: 1 + usize::from(self.expect % 2), expires: None },
@@ -230,7 +232,9 @@ impl Draft {
             expect,
             each: usize::from(self.each).checked_sub(5).filter(|parallel| *parallel > 0 && works),
             retry: retry.filter(|_| works),
-            repair: back.filter(|_| !needs.is_empty()).map(|back| (number.saturating_sub(back + 1), self.rounds)),
+            repair: back
+                .filter(|_| !needs.is_empty())
+                .map(|back| (number.saturating_sub(back + 1), self.rounds)),
             needs,
         }
     }
@@ -257,7 +261,8 @@ fn nodes(drafts: &[Draft], later: &std::ops::Range<usize>) -> Nodes {
         // FIXME: the checker adds no waiting where a need closes the region of another need, so that `any` would
         // start with what a further round may still replace.
         let early = |(closer, members): &(usize, BTreeSet<usize>)| {
-            node.needs.contains(closer) && node.needs.iter().any(|need| need != closer && members.contains(need))
+            node.needs.contains(closer)
+                && node.needs.iter().any(|need| need != closer && members.contains(need))
         };
         if node.join == Join::Any && regions.iter().any(early) {
             node.join = Join::All;
@@ -269,7 +274,9 @@ fn nodes(drafts: &[Draft], later: &std::ops::Range<usize>) -> Nodes {
 fn overlaps(nodes: &Nodes) -> bool {
     let regions = regions(nodes);
     regions.iter().enumerate().any(|(at, (_, one))| {
-        regions[..at].iter().any(|(_, other)| !one.is_disjoint(other) && !one.is_subset(other) && !other.is_subset(one))
+        regions[..at]
+            .iter()
+            .any(|(_, other)| !one.is_disjoint(other) && !one.is_subset(other) && !other.is_subset(one))
     })
 }
 

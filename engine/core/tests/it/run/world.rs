@@ -6,8 +6,8 @@ use std::sync::Arc;
 use blueprint_core::format;
 use blueprint_core::graph::{Action, Edge, Program};
 use blueprint_core::run::{
-    Adopted, Command, Decision, Evaluated, Event, Failure, Inst, LostBecause, Millis, Outcome, Payload, Phase,
-    RunStatus, State, Success, Timer, TimerPurpose,
+    Adopted, Command, Decision, Evaluated, Event, Failure, Inst, LostBecause, Millis, Outcome, Payload,
+    Phase, RunStatus, State, Success, Timer, TimerPurpose,
 };
 use serde_json::Value;
 
@@ -81,7 +81,10 @@ impl World {
                 self.deliver_leftovers();
                 if !self.interfere() {
                     self.recall(self.journal.len());
-                    let ends = self.state.instances().map(|(_, instance)| (instance.path.to_string(), instance.phase));
+                    let ends = self
+                        .state
+                        .instances()
+                        .map(|(_, instance)| (instance.path.to_string(), instance.phase));
                     return (ends.collect(), outcome);
                 }
                 continue;
@@ -110,9 +113,7 @@ impl World {
             if plan.is_empty() {
                 return;
             }
-            if self.state.status() != RunStatus::Running {
-                panic!("{:?} plans {plan:?}", self.state.status());
-            }
+            assert_eq!(self.state.status(), RunStatus::Running, "nothing is planned when a run has ended");
             for command in plan {
                 if self.dice.chance(2) {
                     return;
@@ -135,7 +136,10 @@ impl World {
                 self.working.insert((Arc::clone(node), *attempt));
             }
             Command::Evaluate { node, .. } | Command::OpenGate { node, .. } => self.may_start(node),
-            Command::StartTimer { timer: Timer { purpose: TimerPurpose::Wait, node: Some(node), .. }, .. } => {
+            Command::StartTimer {
+                timer: Timer { purpose: TimerPurpose::Wait, node: Some(node), .. },
+                ..
+            } => {
                 self.may_start(node);
             }
             Command::Finish { .. } => {
@@ -161,7 +165,8 @@ impl World {
         };
         assert!(allowed, "{path} starts although its needs are {needs:?}");
         for region in graph.regions.iter().filter(|region| !region.members.contains(&instance.node)) {
-            let looks_inside = node.needs.iter().any(|need| *need != region.closer && region.members.contains(need));
+            let looks_inside =
+                node.needs.iter().any(|need| *need != region.closer && region.members.contains(need));
             assert!(!looks_inside || phase(region.closer).is_settled(), "{path} does not wait for a region");
         }
         let waits = graph.before(instance.node).filter(|(_, edge)| *edge == Edge::Order);
@@ -209,9 +214,17 @@ impl World {
         let opened = matches!(event, Event::GateOpened { .. }) && counts && flies;
         self.again_some_time(event);
         if again || !flies {
-            assert_eq!((self.phases(), self.flying()), before, "{node}#{attempt} {what} counted twice, or unasked");
+            assert_eq!(
+                (self.phases(), self.flying()),
+                before,
+                "{node}#{attempt} {what} counted twice, or unasked"
+            );
         } else if !counts {
-            assert_eq!(self.phases(), before.0, "{node}#{attempt} {what} counted although nobody waits for it");
+            assert_eq!(
+                self.phases(),
+                before.0,
+                "{node}#{attempt} {what} counted although nobody waits for it"
+            );
         }
         if opened {
             self.people_decide(&node, attempt);
@@ -223,7 +236,9 @@ impl World {
     }
 
     fn again_some_time(&mut self, event: Event) {
-        if self.dice.chance(8) && !matches!(event, Event::CancelRequested { .. } | Event::RetryRequested { .. }) {
+        if self.dice.chance(8)
+            && !matches!(event, Event::CancelRequested { .. } | Event::RetryRequested { .. })
+        {
             self.on_the_way.push(event.clone());
         }
         self.fold(event);
@@ -252,7 +267,11 @@ impl World {
             let by_people = matches!(event, Event::GateDecided { .. });
             by_people || matches!(event, Event::TimerFired { .. }) || dice.chance(50)
         });
-        self.fold(Event::DriverStarted { driver: "other".to_owned(), version: "0".to_owned(), isolation: Value::Null });
+        self.fold(Event::DriverStarted {
+            driver: "other".to_owned(),
+            version: "0".to_owned(),
+            isolation: Value::Null,
+        });
         for (node, attempt) in self.flying() {
             self.fold(Event::CommandLost { node, attempt, because: LostBecause::Crash });
         }
@@ -318,8 +337,7 @@ impl World {
                 };
                 let fault = match (self.script.exit(&id), expect) {
                     (Exit::Fault(fault), _) => Some(fault),
-                    (Exit::Code(_), format::Expect::Any) => None,
-                    (Exit::Code(code), format::Expect::Success) if code == 0 => None,
+                    (Exit::Code(_), format::Expect::Any) | (Exit::Code(0), format::Expect::Success) => None,
                     (Exit::Code(code), format::Expect::Failure) if code != 0 => None,
                     (Exit::Code(_), _) => {
                         Some((blueprint_core::run::FailureClass::Command, self.script.look(&id)))
@@ -392,7 +410,8 @@ impl World {
         self.on_the_way.push(decide(Decision::Rejected, "eve".to_owned(), "something else".to_owned()));
         match fate {
             Fate::Approve => {
-                let yes = (0..min).map(|by| decide(Decision::Approved, format!("person {by}"), subject.clone()));
+                let yes =
+                    (0..min).map(|by| decide(Decision::Approved, format!("person {by}"), subject.clone()));
                 self.on_the_way.extend(yes);
             }
             Fate::Reject => self.on_the_way.push(decide(Decision::Rejected, "ann".to_owned(), subject)),
@@ -415,9 +434,9 @@ impl World {
             })
             .collect();
         around.sort();
-        let outside = scope.parent.map_or_else(String::new, |parent| {
-            format!("{}({})/", self.identity(parent), scope.index)
-        });
+        let outside = scope
+            .parent
+            .map_or_else(String::new, |parent| format!("{}({})/", self.identity(parent), scope.index));
         format!("{outside}{}{around:?}t{}", graph.node(instance.node).name, instance.tries)
     }
 
@@ -448,7 +467,8 @@ impl World {
 
     /// The journal up to some point adds up to one state, whoever reads it.
     fn recall(&self, prefix: usize) {
-        let (one, two) = (replay(&self.program, &self.journal[..prefix]), replay(&self.program, &self.journal[..prefix]));
+        let (one, two) =
+            (replay(&self.program, &self.journal[..prefix]), replay(&self.program, &self.journal[..prefix]));
         assert_eq!(digest(&one), digest(&two));
         if prefix == self.journal.len() {
             assert_eq!(digest(&one), digest(&self.state), "replay equals live");
@@ -463,5 +483,9 @@ impl World {
 }
 
 fn failed(node: Arc<str>, attempt: u32, (class, fingerprint): Fault) -> Event {
-    Event::NodeFailed { node, attempt, failure: Box::new(Failure { fingerprint, ..Failure::new(class, "no") }) }
+    Event::NodeFailed {
+        node,
+        attempt,
+        failure: Box::new(Failure { fingerprint, ..Failure::new(class, "no") }),
+    }
 }

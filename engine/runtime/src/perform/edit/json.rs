@@ -34,9 +34,10 @@ pub(super) fn set(text: &str, key: &[String], value: &Value) -> Result<String, S
             root.to_string()
         }
         _ => {
-            let nested = key[depth + 1..].iter().rev().fold(value.clone(), |value, part| {
-                Value::Object(Map::from_iter([(part.clone(), value)]))
-            });
+            let nested = key[depth + 1..]
+                .iter()
+                .rev()
+                .fold(value.clone(), |value, part| Value::Object(Map::from_iter([(part.clone(), value)])));
             match end_of_line_object(text, &key[..depth], &options) {
                 Some(end) => {
                     let name = Value::from(key[depth].as_str());

@@ -98,8 +98,10 @@ fn place(at: &[String]) -> String {
 
 /// A key as blueprints write it.
 pub(super) fn spelled(key: &[String]) -> String {
-    let parts: Vec<String> =
-        key.iter().map(|part| if part.contains('.') { format!("\"{part}\"") } else { part.clone() }).collect();
+    let parts: Vec<String> = key
+        .iter()
+        .map(|part| if part.contains('.') { format!("\"{part}\"") } else { part.clone() })
+        .collect();
     parts.join(".")
 }
 

@@ -127,7 +127,8 @@ fn pieces<'a>(find: &Regex, with: &'a str) -> Result<Vec<Piece<'a>>, TextError> 
             rest = after;
             continue;
         }
-        let word = |text: &str| text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+        let word =
+            |text: &str| text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
         let (name, after) = match behind.strip_prefix('{') {
             Some(braced) => match braced.split_once('}') {
                 Some((name, after)) => (name, after),
@@ -152,7 +153,12 @@ fn pieces<'a>(find: &Regex, with: &'a str) -> Result<Vec<Piece<'a>>, TextError> 
 }
 
 /// Inserts whole lines beside the only line that holds `anchor`.
-pub(super) fn insert_at_line(text: &str, insert: &str, anchor: &str, side: Side) -> Result<Edited, TextError> {
+pub(super) fn insert_at_line(
+    text: &str,
+    insert: &str,
+    anchor: &str,
+    side: Side,
+) -> Result<Edited, TextError> {
     let mut holding = Vec::new();
     let mut start = 0;
     for line in text.split_inclusive('\n') {
@@ -219,10 +225,13 @@ pub(super) fn with_endings_of(before: &str, after: &str) -> String {
     let old: Vec<&str> = before.split_inclusive('\n').collect();
     let new: Vec<&str> = after.split_inclusive('\n').collect();
     let bare = |line: &str| line.trim_end_matches(['\r', '\n']).len();
-    let same = |one: &&str, other: &&str| one[..bare(one)] == other[..bare(other)] && one.ends_with('\n') == other.ends_with('\n');
+    let same = |one: &&str, other: &&str| {
+        one[..bare(one)] == other[..bare(other)] && one.ends_with('\n') == other.ends_with('\n')
+    };
     let head = old.iter().zip(&new).take_while(|(one, other)| same(one, other)).count();
     let most = old.len().min(new.len()) - head;
-    let tail = old.iter().rev().zip(new.iter().rev()).take(most).take_while(|(one, other)| same(one, other)).count();
+    let tail =
+        old.iter().rev().zip(new.iter().rev()).take(most).take_while(|(one, other)| same(one, other)).count();
     let ending = ending_of(before);
     let mut out = String::with_capacity(after.len() + 64);
     for (at, line) in new.iter().enumerate() {

@@ -25,7 +25,11 @@ pub(super) fn set(text: &str, key: &[String], value: &Json) -> Result<String, Se
         }
     };
     let after = changed.parse::<DocumentMut>().ok().map(|document| meaning(document.as_item()));
-    if after.is_some() && after == expected { Ok(changed) } else { Err(SetError::Unsure { at: key.to_vec() }) }
+    if after.is_some() && after == expected {
+        Ok(changed)
+    } else {
+        Err(SetError::Unsure { at: key.to_vec() })
+    }
 }
 
 fn unreadable(error: &toml_edit::TomlError) -> SetError {
@@ -48,7 +52,10 @@ fn find<'a>(root: &'a Item, key: &[String]) -> Result<Option<&'a Value>, SetErro
     match at {
         Item::Value(value) if !is_dotted(value) => Ok(Some(value)),
         Item::Table(_) | Item::Value(_) => Err(SetError::IsATable { at: key.to_vec() }),
-        _ => Err(SetError::Unsupported { at: key.to_vec(), why: "is a list of tables; set the keys in one of them by `replace`" }),
+        _ => Err(SetError::Unsupported {
+            at: key.to_vec(),
+            why: "is a list of tables; set the keys in one of them by `replace`",
+        }),
     }
 }
 
@@ -102,7 +109,9 @@ fn value_of(value: &Json) -> Result<Value, SetError> {
             escaped.parse().map_err(|_| no_value("this text"))?
         }
         Json::String(text) => text.as_str().into(),
-        Json::Array(values) => Value::Array(values.iter().map(value_of).collect::<Result<Array, SetError>>()?),
+        Json::Array(values) => {
+            Value::Array(values.iter().map(value_of).collect::<Result<Array, SetError>>()?)
+        }
         Json::Object(values) => {
             let mut table = InlineTable::new();
             for (name, value) in values {
@@ -118,9 +127,9 @@ fn meaning(item: &Item) -> Json {
     match item {
         Item::None => Json::Null,
         Item::Value(value) => value_meaning(value),
-        Item::Table(table) => {
-            Json::Object(table.iter().map(|(name, item)| (name.to_owned(), meaning(item))).collect::<Map<_, _>>())
-        }
+        Item::Table(table) => Json::Object(
+            table.iter().map(|(name, item)| (name.to_owned(), meaning(item))).collect::<Map<_, _>>(),
+        ),
         Item::ArrayOfTables(tables) => {
             let one = |table: &Table| meaning(&Item::Table(table.clone()));
             Json::Array(tables.iter().map(one).collect())

@@ -65,7 +65,11 @@ fn a_pattern_is_replaced_with_its_groups() {
 fn the_crate_of_the_patterns_expands_known_groups_alike() {
     let find = regex::Regex::new(r"(?P<first>\w)(\w)?").unwrap();
     for with in ["$1$2", "${first}$$x", "$first-$2", "${1}0", "$", "$-", "a${0}b"] {
-        assert_eq!(regex("ab c\n", &find, with, 0).unwrap().text, find.replace_all("ab c\n", with), "{with:?}");
+        assert_eq!(
+            regex("ab c\n", &find, with, 0).unwrap().text,
+            find.replace_all("ab c\n", with),
+            "{with:?}"
+        );
     }
 }
 

@@ -115,7 +115,9 @@ fn parent_pair<'a>(root: &'a Node, key: &[String]) -> Option<(&'a Node, &'a Node
 fn says(old: &Node, value: &Value) -> bool {
     match (&old.kind, value) {
         _ if old.anchor != 0 || old.tag.is_some() => false,
-        (Kind::Scalar { text, plain, .. }, Value::String(value)) => text == value && (!plain || is_plain(text)),
+        (Kind::Scalar { text, plain, .. }, Value::String(value)) => {
+            text == value && (!plain || is_plain(text))
+        }
         (Kind::Scalar { text, plain: true, .. }, value) => *text == written(value),
         _ => old.says_as(&node(value)),
     }
@@ -144,7 +146,11 @@ fn replaced(text: &str, name: &Node, old: &Node, value: &Value) -> Option<String
 fn after_colon(text: &str, name: &Node, value: &str) -> Option<String> {
     let at = colon_after(text, name)?;
     let (before, after) = text.split_at(at);
-    let gap = if after.chars().next().is_none_or(|c| c.is_whitespace() || matches!(c, ',' | '}')) { "" } else { " " };
+    let gap = if after.chars().next().is_none_or(|c| c.is_whitespace() || matches!(c, ',' | '}')) {
+        ""
+    } else {
+        " "
+    };
     Some(format!("{before} {value}{gap}{after}"))
 }
 

@@ -115,7 +115,9 @@ pub(super) fn read(text: &str) -> Result<Option<Node>, SetError> {
                 continue;
             }
             Event::SequenceEnd | Event::MappingEnd => {
-                let Some((mut node, _)) = open.pop() else { return Err(unreadable("a collection ends twice")) };
+                let Some((mut node, _)) = open.pop() else {
+                    return Err(unreadable("a collection ends twice"));
+                };
                 node.span.end = offsets.of(&span).end.max(node.span.start);
                 node
             }
@@ -154,7 +156,8 @@ struct Offsets {
 
 impl Offsets {
     fn new(text: &str) -> Self {
-        let starts = if text.is_ascii() { Vec::new() } else { text.char_indices().map(|(at, _)| at as u32).collect() };
+        let starts =
+            if text.is_ascii() { Vec::new() } else { text.char_indices().map(|(at, _)| at as u32).collect() };
         Self { length: text.len(), starts }
     }
 
