@@ -14,11 +14,12 @@ use crate::store::Blobs;
 /// The most files of one node.
 const MAX_FILES: usize = 1000;
 /// The largest file, in bytes.
-const MAX_FILE: usize = 256 << 20;
+pub const MAX_FILE: usize = 256 << 20;
 
 /// Reads a file below `dir` that a sandbox may have made. `Err` says what is wrong, for people.
-pub fn read_inside(dir: &Path, path: &str, limit: usize) -> Result<Vec<u8>, String> {
-    let wrong = |why: String| format!("`{path}` cannot be read: {why}");
+pub fn read_inside(dir: &Path, path: impl AsRef<Path>, limit: usize) -> Result<Vec<u8>, String> {
+    let path = path.as_ref();
+    let wrong = |why: String| format!("`{}` cannot be read: {why}", path.display());
     let root = rustix::fs::open(dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(|e| wrong(e.to_string()))?;
     let file = rustix::fs::openat2(
         &root,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 pub struct Clock {
     started_ms: u64,
     started: Instant,
-    floor_ms: AtomicU64,
+    ahead_ms: AtomicU64,
 }
 
 impl Clock {
@@ -20,19 +20,45 @@ impl Clock {
         Self {
             started_ms: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
             started: Instant::now(),
-            floor_ms: AtomicU64::new(0),
+            ahead_ms: AtomicU64::new(0),
         }
     }
 
-    /// Never tell a time before `at_ms`: what a journal already knows to have happened.
+    /// Never tell a time before `at_ms`: what a journal already knows to have happened. Time goes on from there, or
+    /// a pause would last until the system's clock had caught up.
     pub fn not_before(&self, at_ms: u64) {
-        self.floor_ms.fetch_max(at_ms, Ordering::Relaxed);
+        self.ahead_ms.fetch_max(at_ms.saturating_sub(self.counted_ms()), Ordering::Relaxed);
     }
 
     /// Now.
     pub fn now_ms(&self) -> u64 {
+        self.counted_ms().saturating_add(self.ahead_ms.load(Ordering::Relaxed))
+    }
+
+    fn counted_ms(&self) -> u64 {
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let now = self.started_ms.saturating_add(elapsed);
-        self.floor_ms.fetch_max(now, Ordering::Relaxed).max(now)
+        self.started_ms.saturating_add(elapsed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_goes_on_from_a_journal_of_the_future() {
+        let clock = Clock::system();
+        let future = clock.now_ms() + 86_400_000;
+        clock.not_before(future);
+        let first = clock.now_ms();
+        assert!(first >= future);
+        // Earlier times change nothing.
+        clock.not_before(1);
+        let started = Instant::now();
+        while clock.now_ms() == first {
+            assert!(started.elapsed() < Duration::from_secs(10), "time stands still");
+            std::thread::yield_now();
+        }
+        assert!(clock.now_ms() > first);
     }
 }

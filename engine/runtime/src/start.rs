@@ -333,6 +333,7 @@ impl Engine {
         trees: Option<Trees>,
         observer: Arc<dyn Observer>,
     ) -> Shared {
+        let trees = trees.map(|trees| if secrets.is_empty() { trees } else { trees.guarding(redactor.clone()) });
         Shared {
             run: run.to_owned(),
             program: Arc::clone(program),

@@ -6,7 +6,9 @@ use std::sync::{Mutex, PoisonError};
 
 use blueprint_core::run::{Failure, FailureClass, Inst, State};
 
-use crate::workspace::{Checkout, CheckoutError, Clean, CommitId, CommitInfo, Merge, RefName, Repository, TreeId};
+use crate::artifacts::{MAX_FILE, read_inside};
+use crate::redact::Redactor;
+use crate::workspace::{ChangedPath, Checkout, CheckoutError, Clean, CommitId, CommitInfo, Kind, Merge, RefName, Repository, TreeId};
 
 /// What `inst` starts from: the commits its needs left, or what its sub-graph or the run started from.
 pub fn input_commits(state: &State, inst: Inst) -> Vec<String> {
@@ -83,6 +85,7 @@ pub struct Trees {
     run: String,
     blueprint: String,
     free: Mutex<Vec<Checkout>>,
+    secrets: Option<Redactor>,
 }
 
 /// Which try of which node a commit comes from.
@@ -109,7 +112,15 @@ impl Trees {
             run: run.to_owned(),
             blueprint: blueprint.to_owned(),
             free: Mutex::new(Vec::new()),
+            secrets: None,
         }
+    }
+
+    /// Takes no tree that holds one of these secrets.
+    #[must_use]
+    pub fn guarding(mut self, secrets: Redactor) -> Self {
+        self.secrets = Some(secrets);
+        self
     }
 
     /// The object database.
@@ -193,8 +204,32 @@ impl Trees {
         if captured.tree == prepared.tree {
             return Ok((prepared.merged.then_some(prepared.commit), flagged));
         }
+        self.refuse_secrets(prepared.checkout.dir(), &captured.changed)?;
         let commit = self.keep(captured.tree, &[prepared.commit], origin)?;
         Ok((Some(commit), flagged))
+    }
+
+    /// A commit lasts and is pushed: what holds a secret of the run does not become one.
+    fn refuse_secrets(&self, dir: &Path, changed: &[ChangedPath]) -> Result<(), Failure> {
+        let Some(secrets) = &self.secrets else { return Ok(()) };
+        let refused = |message: String| Failure::new(FailureClass::Policy, message);
+        for change in changed {
+            let path = change.path.as_path();
+            let content = match change.after {
+                None | Some(Kind::Submodule) => continue,
+                Some(Kind::Link) => std::fs::read_link(dir.join(path))
+                    .map(|target| target.into_os_string().into_encoded_bytes())
+                    .map_err(|error| infra("a link of the workspace could not be read", &error))?,
+                Some(Kind::File | Kind::Executable) => read_inside(dir, path, MAX_FILE).map_err(refused)?,
+            };
+            if [change.path.as_bytes(), &content].iter().any(|bytes| secrets.redact(bytes) != *bytes) {
+                return Err(refused(format!(
+                    "`{}` holds a secret of this run, so what the node left is not kept; write it outside of the workspace or to a `scratch` one",
+                    change.path
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Commits a tree as the output of a node and points the node's ref at it.

@@ -242,7 +242,9 @@ fn inputs(program: &Program, asked: &Asked) -> Result<(Value, BTreeMap<String, S
                 .hint(format!("`--secret {name}=env:VARIABLE` or `--secret {name}=file:PATH`")));
         }
         let value = spec.parse(text).map_err(|error| CliError::usage(format!("the input `{name}` does not fit: {}", terminal::clean(&error.to_string()))))?;
-        values.insert(name.to_owned(), value);
+        if values.insert(name.to_owned(), value).is_some() {
+            return Err(CliError::usage(format!("the input `{name}` is given twice")).hint("give it once"));
+        }
     }
     let mut secrets = BTreeMap::new();
     for given in &asked.secrets {
@@ -261,7 +263,9 @@ fn inputs(program: &Program, asked: &Asked) -> Result<(Value, BTreeMap<String, S
         if !specs.iter().any(|spec| *spec.name == *name && spec.ty == InputType::Secret) {
             return Err(CliError::usage(format!("`{}` has no secret `{}`", program.name, terminal::clean(&name))).hint(known()));
         }
-        secrets.insert(name, source);
+        if secrets.insert(name.clone(), source).is_some() {
+            return Err(CliError::usage(format!("the secret `{name}` is given twice")).hint("give it once"));
+        }
     }
     for spec in specs {
         if values.contains_key(&*spec.name) || secrets.contains_key(&*spec.name) {

@@ -19,7 +19,6 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// A project with its own home.
 pub(crate) struct Lab {
     root: TempDir,
-    env: Vec<(String, String)>,
 }
 
 /// What the program said and how it ended.
@@ -47,7 +46,7 @@ impl Lab {
         for folder in ["project/blueprints", "home"] {
             std::fs::create_dir_all(root.path().join(folder)).unwrap();
         }
-        Self { root, env: Vec::new() }
+        Self { root }
     }
 
     /// A project that is a git repository with one commit.
@@ -57,12 +56,6 @@ impl Lab {
         lab.write("README", "a project\n");
         lab.commit();
         lab
-    }
-
-    /// The same, with a variable set for everything that is started.
-    pub(crate) fn with_env(mut self, name: &str, value: &str) -> Self {
-        self.env.push((name.to_owned(), value.to_owned()));
-        self
     }
 
     pub(crate) fn project(&self) -> PathBuf {
@@ -124,9 +117,6 @@ impl Lab {
             .env("HOME", self.beside("home"))
             .env("USER", "ada")
             .stdin(Stdio::null());
-        for (name, value) in &self.env {
-            command.env(name, value);
-        }
         command
     }
 
@@ -200,11 +190,6 @@ impl Lab {
 
     pub(crate) fn verify(&self, run: &str) {
         self.say(&["audit", "verify", run]).ends(0);
-    }
-
-    /// Waits until a node of a run is in a phase.
-    pub(crate) fn wait_for_phase(&self, run: &str, node: &str, phase: &str) {
-        wait_until(&format!("{node} is {phase}"), || (self.phase(run, node) == phase).then_some(()));
     }
 
     /// Every file below a folder that holds `needle`.

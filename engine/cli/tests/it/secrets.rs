@@ -153,6 +153,35 @@ artifacts = ["token.txt"]
 }
 
 #[test]
+fn a_secret_in_a_tree_is_never_committed() {
+    let cases = [
+        ("printf 'key=%s' \"$TOKEN\" > token.txt", "`token.txt` holds a secret"),
+        ("mkdir -p deep/er; printf '%s' \"$TOKEN\" | base64 -w0 > deep/er/b", "`deep/er/b` holds a secret"),
+        ("ln -s \"$TOKEN\" link", "a secret"),
+    ];
+    let lab = Lab::in_git();
+    for (command, message) in cases {
+        lab.blueprint(
+            "leaky",
+            &format!("[inputs]\ntoken = {{ type = \"secret\" }}\n[nodes.write]\nshell = \"bash\"\nrun = {command:?}\nenv = {{ TOKEN = \"inputs.token\" }}\n"),
+        );
+        let said = lab.say_with(&[("TOKEN", SECRET)], &["run", "leaky", "--secret", "token=env:TOKEN"]);
+        said.ends(1).mentions("failed (policy)").mentions(message).conceals(SECRET);
+        let run = lab.run();
+        assert_eq!(lab.diff(&run), "");
+        assert_nowhere(&lab);
+    }
+    // Outside of the tree it may be written as needed.
+    lab.blueprint(
+        "careful",
+        "[inputs]\ntoken = { type = \"secret\" }\n[nodes.write]\nshell = \"sh\"\nrun = 'printf \"%s\" \"$TOKEN\" > token.txt; wc -c token.txt'\n\
+         env = { TOKEN = \"inputs.token\" }\nworkspace = \"scratch\"\n",
+    );
+    lab.say_with(&[("TOKEN", SECRET)], &["run", "careful", "--secret", "token=env:TOKEN"]).ends(0).mentions("33 token.txt");
+    assert_nowhere(&lab);
+}
+
+#[test]
 fn a_resumed_run_reads_its_secrets_again_and_says_which_one_is_missing() {
     let lab = Lab::in_git();
     lab.blueprint(

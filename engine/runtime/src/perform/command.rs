@@ -105,7 +105,10 @@ async fn attempt(
     if let Some(timeout) = node.timeout {
         limits.wall = timeout;
     }
-    let spec = Spec { workspace, read_only: settings.toolchains.read_only.clone(), limits, ..Spec::default() };
+    // Without isolation nothing is mounted: the whole machine is there, under its own names.
+    let isolated = settings.backend != Backend::None;
+    let read_only = if isolated { settings.toolchains.read_only.clone() } else { Vec::new() };
+    let spec = Spec { workspace, read_only, limits, ..Spec::default() };
     let sandbox_failed = |error: &(dyn std::error::Error + 'static)| {
         Failure::new(FailureClass::Sandbox, format!("the sandbox could not do its job: {}", crate::chain(error)))
     };

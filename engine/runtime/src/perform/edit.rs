@@ -54,7 +54,7 @@ enum EditError {
     Patch(String),
     /// The machinery failed, or what is in the workspace cannot be kept.
     #[error("{}", .0.message)]
-    Other(Failure),
+    Other(Box<Failure>),
 }
 
 /// Makes the edits of a node.
@@ -92,7 +92,7 @@ fn all(shared: &Shared, trees: &Trees, job: &Job, prepared: &mut Prepared) -> Re
     };
     let mut made = Vec::new();
     for (at, edit) in edits.iter().enumerate() {
-        let record = one(trees, job, edit, prepared).map_err(|error| failure(at + 1, edit, error, &made))?;
+        let record = one(trees, job, edit, prepared).map_err(|error| failure(at + 1, edit, &error, &made))?;
         made.push(record);
     }
     let changed = made.iter().any(|record| record["changed"] == true);
@@ -114,17 +114,17 @@ fn all(shared: &Shared, trees: &Trees, job: &Job, prepared: &mut Prepared) -> Re
     Ok(Success { outputs: None, tree, record })
 }
 
-fn failure(number: usize, edit: &Edit, error: EditError, made: &[Value]) -> Failure {
+fn failure(number: usize, edit: &Edit, error: &EditError, made: &[Value]) -> Failure {
     let subject = match &edit.kind {
         EditKind::Patch(_) => format!("edit {number} (patch)"),
         kind => format!("edit {number} ({} in `{}`)", name_of(kind), edit.file),
     };
-    let class = match &error {
+    let class = match error {
         EditError::Other(failure) => failure.class,
         EditError::File(error) if error.blames_machine() => FailureClass::Infra,
         _ => FailureClass::Command,
     };
-    let reason = crate::chain(&error);
+    let reason = crate::chain(error);
     let fingerprint =
         (class == FailureClass::Command).then(|| crate::fingerprint::of(&subject, reason.as_bytes()));
     let message = format!("{subject} was not made, and no other edit of the node counts: {reason}");
@@ -192,14 +192,15 @@ fn one(trees: &Trees, job: &Job, edit: &Edit, prepared: &mut Prepared) -> Result
 fn apply(trees: &Trees, patch: &str, prepared: &mut Prepared) -> Result<Value, EditError> {
     let repository = trees.repository();
     let infra = |what: &str, error: &dyn std::error::Error| {
-        EditError::Other(Failure::new(FailureClass::Infra, format!("{what}: {}", crate::chain(error))))
+        EditError::Other(Box::new(Failure::new(
+            FailureClass::Infra,
+            format!("{what}: {}", crate::chain(error)),
+        )))
     };
     let before = prepared.checkout.capture(repository).map_err(|error| {
         let class = if error.blames_content() { FailureClass::Policy } else { FailureClass::Infra };
-        EditError::Other(Failure::new(
-            class,
-            format!("the workspace cannot be read: {}", crate::chain(&error)),
-        ))
+        let message = format!("the workspace cannot be read: {}", crate::chain(&error));
+        EditError::Other(Box::new(Failure::new(class, message)))
     })?;
     let after = repository.apply_patch(before.tree, patch.as_bytes()).map_err(|error| match error {
         ApplyError::Rejected { reason } => EditError::Patch(reason.trim().to_owned()),

@@ -242,6 +242,31 @@ fn inner_rounds_start_anew_in_each_outer_round() {
 }
 
 #[test]
+fn an_outer_round_forgives_what_the_inner_region_did_before() {
+    let run = Drive::of(
+        r#"
+        [nodes.write]
+        run = "write"
+        [nodes.lint]
+        needs = ["write"]
+        run = "lint"
+        repair = { from = "write", rounds = 2 }
+        [nodes.test]
+        needs = ["lint"]
+        join = "settled"
+        run = "test"
+        repair = { from = "write", rounds = 2 }
+        "#,
+    );
+    assert_snapshot!(run.script("lint", "fail#a fail#a fail#a ok").script("test", "fail ok").end(), @"
+    write succeeded #4 round 2
+    lint succeeded #4 round 2
+    test succeeded #2 round 2
+    succeeded
+    ");
+}
+
+#[test]
 fn what_needs_the_inside_of_a_region_waits_until_no_round_can_follow() {
     let mut run = Drive::of(
         r#"

@@ -228,6 +228,20 @@ fn a_repair_inside_a_sub_graph_goes_round_inside() {
 }
 
 #[test]
+fn the_last_try_of_a_sub_graph_says_how_the_run_ends() {
+    let main = ("main", "[nodes.part]\nuse = \"part\"\nretry = { attempts = 2, on = [\"command\"] }");
+    let part = (
+        "part",
+        "[nodes.fix]\nrun = \"fix\"\n[nodes.verify]\nneeds = [\"fix\"]\nrun = \"verify\"\nrepair = { from = \"fix\", rounds = 2 }",
+    );
+    let run = Drive::with(8, &[main, part]).script("part/verify", "fail fail").script("part?", "x1 fail");
+    assert_snapshot!(run.end(), @"
+    part failed #2
+    failed
+    ");
+}
+
+#[test]
 fn a_sub_graph_in_a_region_is_run_anew_in_each_round() {
     let main = (
         "main",

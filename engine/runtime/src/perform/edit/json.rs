@@ -16,13 +16,11 @@ pub(super) fn set(text: &str, key: &[String], value: &Value) -> Result<String, S
     let mut at = root.value().ok_or_else(unsure)?;
     let mut missing = None;
     for (depth, part) in folders.iter().enumerate() {
-        match object(&at, &key[..depth])?.get(part) {
-            Some(property) => at = property.value().ok_or_else(unsure)?,
-            None => {
-                missing = Some(depth);
-                break;
-            }
-        }
+        let Some(property) = object(&at, &key[..depth])?.get(part) else {
+            missing = Some(depth);
+            break;
+        };
+        at = property.value().ok_or_else(unsure)?;
     }
     let expected = with_value(before.clone(), key, value.clone());
     let depth = missing.unwrap_or(folders.len());
@@ -38,15 +36,12 @@ pub(super) fn set(text: &str, key: &[String], value: &Value) -> Result<String, S
                 .iter()
                 .rev()
                 .fold(value.clone(), |value, part| Value::Object(Map::from_iter([(part.clone(), value)])));
-            match end_of_line_object(text, &key[..depth], &options) {
-                Some(end) => {
-                    let name = Value::from(key[depth].as_str());
-                    format!("{}, {name}: {nested}{}", &text[..end], &text[end..])
-                }
-                None => {
-                    place.append(&key[depth], input(&nested));
-                    root.to_string()
-                }
+            if let Some(end) = end_of_line_object(text, &key[..depth], &options) {
+                let name = Value::from(key[depth].as_str());
+                format!("{}, {name}: {nested}{}", &text[..end], &text[end..])
+            } else {
+                place.append(&key[depth], input(&nested));
+                root.to_string()
             }
         }
     };

@@ -61,13 +61,13 @@ fn as_toml(document: &Value) -> String {
     for (name, value) in document.as_object().unwrap() {
         match value {
             Value::Object(table) => tables.push((name, table)),
-            value => out.push_str(&format!("{} = {} # {COMMENT} v\n", quoted(name), toml_value(value))),
+            value => out.extend([format!("{} = {} # {COMMENT} v\n", quoted(name), toml_value(value))]),
         }
     }
     for (name, table) in tables {
-        out.push_str(&format!("\n# {COMMENT} t\n[{}]\n", quoted(name)));
+        out.extend([format!("\n# {COMMENT} t\n[{}]\n", quoted(name))]);
         for (name, value) in table {
-            out.push_str(&format!("  {}  =  {} # {COMMENT} v\n", quoted(name), toml_value(value)));
+            out.extend([format!("  {}  =  {} # {COMMENT} v\n", quoted(name), toml_value(value))]);
         }
     }
     out
@@ -98,15 +98,15 @@ fn as_yaml(document: &Value) -> String {
         let name = Value::from(name.as_str());
         match value {
             Value::Object(inner) if !inner.is_empty() => {
-                out.push_str(&format!("{name}: # {COMMENT} m\n"));
+                out.extend([format!("{name}: # {COMMENT} m\n")]);
                 for (name, value) in inner {
-                    out.push_str(&format!(
+                    out.extend([format!(
                         "    # {COMMENT} i\n    {}: {value} # {COMMENT} v\n",
                         Value::from(name.as_str())
-                    ));
+                    )]);
                 }
             }
-            value => out.push_str(&format!("{name}: {value} # {COMMENT} v\n")),
+            value => out.extend([format!("{name}: {value} # {COMMENT} v\n")]),
         }
     }
     out

@@ -7,13 +7,16 @@ use regex::RegexBuilder;
 use super::super::LARGEST;
 use super::super::text::{TextError, insert_at_end, insert_at_line, regex, replace, with_endings_of};
 
+/// A text, what to find, what to put there, how often; and what comes of it.
+type Counted = (&'static str, &'static str, &'static str, u32, Result<(&'static str, usize), TextError>);
+
 fn counted(what: &'static str, found: usize, wanted: u32) -> TextError {
     TextError::Count { what, found, wanted, crlf: false }
 }
 
 #[test]
 fn a_text_is_replaced_as_often_as_expected() {
-    let cases: [(&str, &str, &str, u32, Result<(&str, usize), TextError>); 10] = [
+    let cases: [Counted; 10] = [
         ("a b a", "a", "c", 2, Ok(("c b c", 2))),
         ("a b a", "a", "c", 0, Ok(("c b c", 2))),
         ("a b a", "a", "c", 1, Err(counted("the text", 2, 1))),
@@ -40,7 +43,7 @@ fn a_text_is_replaced_as_often_as_expected() {
 
 #[test]
 fn a_pattern_is_replaced_with_its_groups() {
-    let cases: [(&str, &str, &str, u32, Result<(&str, usize), TextError>); 11] = [
+    let cases: [Counted; 11] = [
         ("v = 1.2", r"(\d+)\.(\d+)", "$2.$1", 1, Ok(("v = 2.1", 1))),
         ("v = 1.2", r"(?P<major>\d+)\.", "${major}0.", 1, Ok(("v = 10.2", 1))),
         ("a\nb", "^", "> ", 2, Ok(("> a\n> b", 2))),

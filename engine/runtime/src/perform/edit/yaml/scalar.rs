@@ -1,6 +1,8 @@
 //! Values as YAML, always on one line. A text is only left without quotes when no reader takes it for
 //! something else.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use super::tree::{Kind, Node};
@@ -78,7 +80,7 @@ pub(super) fn is_plain(text: &str) -> bool {
 fn is_version(text: &str) -> bool {
     let parts: Vec<&str> = text.split('.').collect();
     let number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    parts.len() >= 3 && parts.iter().all(|part| number(&part))
+    parts.len() >= 3 && parts.iter().all(number)
 }
 
 fn is_printable(c: char) -> bool {
@@ -96,7 +98,10 @@ fn quoted(text: &str) -> String {
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
             c if is_printable(c) => out.push(c),
-            c => out.push_str(&format!("\\u{:04x}", c as u32)),
+            c => {
+                // Writing into a text does not fail.
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
         }
     }
     out.push('"');

@@ -78,7 +78,7 @@ impl Node {
     }
 }
 
-fn unreadable(message: impl ToString) -> SetError {
+fn unreadable(message: &dyn std::fmt::Display) -> SetError {
     SetError::Unreadable { format: "YAML", message: message.to_string() }
 }
 
@@ -90,7 +90,7 @@ pub(super) fn read(text: &str) -> Result<Option<Node>, SetError> {
     let mut root = None;
     let mut documents = 0;
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(unreadable)?;
+        let (event, span) = event.map_err(|error| unreadable(&error))?;
         let node = |kind, anchor, tag: Option<String>| Node {
             kind,
             tag,
@@ -116,7 +116,7 @@ pub(super) fn read(text: &str) -> Result<Option<Node>, SetError> {
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 let Some((mut node, _)) = open.pop() else {
-                    return Err(unreadable("a collection ends twice"));
+                    return Err(unreadable(&"a collection ends twice"));
                 };
                 node.span.end = offsets.of(&span).end.max(node.span.start);
                 node
@@ -132,7 +132,7 @@ pub(super) fn read(text: &str) -> Result<Option<Node>, SetError> {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => continue,
         };
         if open.len() > DEEPEST {
-            return Err(unreadable("it is nested too deeply"));
+            return Err(unreadable(&"it is nested too deeply"));
         }
         match open.last_mut() {
             None => root = Some(done),
@@ -141,7 +141,7 @@ pub(super) fn read(text: &str) -> Result<Option<Node>, SetError> {
                 None => *key = Some(done),
                 Some(key) => pairs.push((key, done)),
             },
-            Some(_) => return Err(unreadable("a scalar holds something")),
+            Some(_) => return Err(unreadable(&"a scalar holds something")),
         }
     }
     Ok(root.filter(|root| !root.is_empty() || root.is_marked()))
