@@ -6,6 +6,9 @@ use thiserror::Error;
 
 use crate::store::{Append, AppendError, Lease, MessageId, NewEvent, ReadError, Store, StoredEvent};
 
+/// The start of a run holds its sources up to this many bytes, so that starting costs one sync and no files.
+pub const LARGEST_START: usize = 2 << 20;
+
 /// Why the journal of a run cannot be read.
 #[derive(Debug, Error)]
 pub enum JournalError {
@@ -116,7 +119,9 @@ impl Journal {
                 body,
             })
             .collect();
-        store.append(&self.lease, Append { first_seq: self.next_seq, events: &new, taking, status }).await?;
+        let starts = events.iter().any(|(_, event)| matches!(event, Event::RunStarted(_)));
+        let inline = starts.then_some(LARGEST_START);
+        store.append(&self.lease, Append { first_seq: self.next_seq, events: &new, taking, status, inline }).await?;
         self.next_seq += u64::try_from(events.len()).unwrap_or(0);
         Ok(())
     }

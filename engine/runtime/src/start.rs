@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use blueprint_core::check::compile;
 use blueprint_core::format::Workspace;
 use blueprint_core::graph::Program;
-use blueprint_core::run::{Adopted, Event, Inst, Phase, RunStart, SecretSource, State, Success};
+use blueprint_core::run::{Adopted, Event, Inst, Payload, Phase, RunStart, SecretSource, State, Success};
 use blueprint_core::source::SourceSet;
 use serde_json::Value;
 use thiserror::Error;
@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::clock::Clock;
 use crate::crash::CrashPoint;
 use crate::drive::Driver;
-use crate::journal::{Entry, Journal, JournalError, decode};
+use crate::journal::{Entry, Journal, JournalError, LARGEST_START, decode};
 use crate::payload::{PayloadError, fetch, keep};
 use crate::redact::{RedactError, Redactor};
 use crate::shared::{Observer, Settings, Shared};
@@ -146,7 +146,12 @@ impl Engine {
         let secrets = self.secrets(&new.secrets)?;
         let redactor = redactor(&secrets)?;
         let (trees, base) = self.base(&new, now)?;
-        let sources = keep(self.store.blobs(), serde_json::to_value(&new.sources).unwrap_or_default())?;
+        let sources = serde_json::to_value(&new.sources).map_err(PayloadError::from)?;
+        let sources = if new.sources.files.values().map(String::len).sum::<usize>() <= LARGEST_START / 2 {
+            Payload::Inline(sources)
+        } else {
+            keep(self.store.blobs(), sources)?
+        };
         let identity = Identity {
             id: &new.id,
             blueprint: &new.program.name,

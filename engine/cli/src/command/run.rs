@@ -146,8 +146,11 @@ async fn drive(
     progress.finish();
     let end = match end {
         Ok(end) => {
-            // A lease that stays behind is taken over at once: its process is dead.
-            drop(engine.store.release(journal.into_lease()).await);
+            // A lease that stays behind is taken over at once, since its process is dead. A finished run needs no
+            // driver, so its lease is left to lapse with this process: one sync less.
+            if !matches!(end, DriveEnd::Finished(_)) {
+                drop(engine.store.release(journal.into_lease()).await);
+            }
             end
         }
         Err(error) => return Err(drive_failed(&error, id)),

@@ -27,6 +27,9 @@ pub struct Append<'a> {
     pub taking: &'a [MessageId],
     /// The status to show in listings from now on. `None` keeps the one shown.
     pub status: Option<&'a str>,
+    /// Bodies up to this many bytes stand in their rows; `None` is [`INLINE_BODY_LIMIT`]. More pays where a body
+    /// comes once in a run and its own file would cost several syncs.
+    pub inline: Option<usize>,
 }
 
 /// The head of the run after an append.
@@ -128,7 +131,7 @@ impl Store {
             let (expected, due) = (append.first_seq, old.seq + 1);
             return Err(AppendError::UnexpectedSeq { run: run.to_owned(), expected, due });
         }
-        let (new, rows) = self.rows(old, run, append.events)?;
+        let (new, rows) = self.rows(old, run, append.events, append.inline.unwrap_or(INLINE_BODY_LIMIT))?;
         let taking = (!append.taking.is_empty()).then(|| id_list(append.taking));
         let done = sqlx::query(APPEND)
             .bind(run)
@@ -155,9 +158,9 @@ impl Store {
     }
 
     /// The events as the JSON array the journal's trigger reads: `[at, kind, body, blob, hash]` each.
-    fn rows(&self, old: Head, run: &str, events: &[NewEvent<'_>]) -> Result<(Head, String), BlobError> {
+    fn rows(&self, old: Head, run: &str, events: &[NewEvent<'_>], inline: usize) -> Result<(Head, String), BlobError> {
         let bytes: usize =
-            events.iter().map(|e| e.kind.len() + e.body.len().min(INLINE_BODY_LIMIT) * 5 / 4 + 128).sum();
+            events.iter().map(|e| e.kind.len() + e.body.len().min(inline) * 5 / 4 + 128).sum();
         let mut rows = String::with_capacity(bytes);
         let mut head = old;
         for event in events {
@@ -165,7 +168,7 @@ impl Store {
             rows.push(if rows.is_empty() { '[' } else { ',' });
             let (kind, hash) = (json_text(event.kind), head.hash);
             // Writing to a string cannot fail.
-            let _ = if event.body.len() <= INLINE_BODY_LIMIT {
+            let _ = if event.body.len() <= inline {
                 write!(rows, "[{},{kind},{},null,\"{hash}\"]", event.at_ms, json_text(event.body))
             } else {
                 let blob = self.blobs.put(event.body.as_bytes())?;

@@ -76,7 +76,10 @@ impl Blobs {
     /// Starts a blob that is written piece by piece, such as the output of a running process.
     pub fn writer(&self) -> Result<BlobWriter, BlobError> {
         let drafts = self.root.join(DRAFTS);
-        make_folder(&drafts)?;
+        // Nothing in it outlives a power loss on purpose, so neither need its name.
+        if !drafts.is_dir() {
+            DirBuilder::new().recursive(true).mode(0o700).create(&drafts).map_err(|e| Fault::io(&drafts, e))?;
+        }
         BlobWriter::in_folder(self.clone(), &drafts)
     }
 
@@ -188,7 +191,7 @@ fn make_folder(folder: &Path) -> Result<(), Fault> {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|e| Fault::io(folder, e))?;
-    // The folder's own name and, for the first blob, that of the root.
+    // The folder's own name and, since the root may be as new, that of the root.
     for parent in folder.ancestors().skip(1).take(2) {
         sync_folder(parent)?;
     }

@@ -85,14 +85,11 @@ impl Lab {
     pub(super) fn edit_with(&self, edits: &str, keys: &str, beside: &[(&str, &str)], inputs: Value) -> Ended {
         self.git(&["add", "-A", "-f"]);
         self.git(&["commit", "-qm", "base", "--allow-empty"]);
-        let declared: String = inputs
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(|name| format!("{name} = {{ type = \"string\" }}\n"))
-            .collect();
+        let names = inputs.as_object().unwrap().keys();
+        let declared: Vec<String> = names.map(|name| format!("{name} = {{ type = \"string\" }}")).collect();
+        let declared = declared.join("\n");
         let text = format!(
-            "schema = 1\nname = \"edits\"\nsummary = \"Edits.\"\n[inputs]\n{declared}[nodes.change]\n{keys}\nedit = [{edits}]\n"
+            "schema = 1\nname = \"edits\"\nsummary = \"Edits.\"\n[inputs]\n{declared}\n[nodes.change]\n{keys}\nedit = [{edits}]\n"
         );
         let mut sources = SourceSet::single("edits/blueprint.toml", text);
         for (name, text) in beside {
