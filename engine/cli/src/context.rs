@@ -191,9 +191,15 @@ fn project_folder(cwd: &Path, given: Option<&Path>) -> Result<PathBuf, CliError>
             CliError::usage(format!("there is no folder `{}`", given.display())).hint("mend `--project`")
         });
     }
-    let marks = [".git", ".blueprint", "blueprints", "blueprint.toml"];
-    let found = cwd.ancestors().find(|folder| marks.iter().any(|mark| folder.join(mark).exists()));
+    let marks = [".git", ".blueprint", "blueprints"];
+    let found = cwd.ancestors().find(|folder| marks.iter().any(|mark| folder.join(mark).exists()) || has_settings(folder));
     Ok(found.unwrap_or(cwd).to_path_buf())
+}
+
+/// Whether the settings of a project lie here. A blueprint in a folder of its own has the same file name.
+fn has_settings(folder: &Path) -> bool {
+    let in_library = folder.parent().and_then(Path::file_name).is_some_and(|parent| parent == "blueprints");
+    !in_library && folder.join("blueprint.toml").exists()
 }
 
 fn user_file(environment: &BTreeMap<String, String>) -> Option<PathBuf> {

@@ -220,9 +220,9 @@ impl Driver {
                 break;
             }
         }
-        while !stopping {
+        loop {
             // Issuing may make more due at once: a round that starts, a scope that opens.
-            let due = self.state.plan();
+            let due = if stopping { Vec::new() } else { self.state.plan() };
             if due.is_empty() {
                 break;
             }

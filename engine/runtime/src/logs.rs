@@ -101,17 +101,17 @@ impl LogWriter {
             while self.half(stream).line.len() > LONGEST_LINE {
                 let rest = self.half(stream).line.split_off(LONGEST_LINE);
                 let full = std::mem::replace(&mut self.half(stream).line, rest);
-                self.write(Line { stream, text: full }, seen)?;
+                self.write(&Line { stream, text: full }, seen)?;
             }
             if ends {
                 let text = std::mem::take(&mut self.half(stream).line);
-                self.write(Line { stream, text }, seen)?;
+                self.write(&Line { stream, text }, seen)?;
             }
         }
         Ok(())
     }
 
-    fn write(&mut self, line: Line, seen: &mut dyn FnMut(&Line)) -> Result<(), BlobError> {
+    fn write(&mut self, line: &Line, seen: &mut dyn FnMut(&Line)) -> Result<(), BlobError> {
         if self.writer.is_none() {
             let writer = self.blobs.writer()?;
             // Only a convenience for `logs -f`; a log that cannot be followed is still complete in the end.
@@ -134,7 +134,7 @@ impl LogWriter {
         if self.tail.len() > 2 * TAIL {
             self.tail.drain(..self.tail.len() - TAIL);
         }
-        seen(&line);
+        seen(line);
         Ok(())
     }
 
@@ -147,7 +147,7 @@ impl LogWriter {
             }
             let text = std::mem::take(&mut self.half(stream).line);
             if !text.is_empty() {
-                self.write(Line { stream, text }, seen)?;
+                self.write(&Line { stream, text }, seen)?;
             }
         }
         let digest = match self.writer.take() {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use blueprint_core::expr::Reference;
+use blueprint_core::expr::{Expr, Reference, Text};
 use blueprint_core::graph::{Action, EditKind, Gate, HttpBody, Node, NodeIx, SubKind, Value as Given};
 use blueprint_core::run::{Inst, State};
 use serde_json::{Map, Value, json};
@@ -114,11 +114,11 @@ fn of_value(value: &Given) -> Vec<&Reference> {
 /// Every name that a node takes from its scope.
 fn references(node: &Node) -> Vec<&Reference> {
     let mut found: Vec<&Reference> = Vec::new();
-    found.extend(node.when.iter().flat_map(|when| when.references()));
+    found.extend(node.when.iter().flat_map(Expr::references));
     match &node.action {
         Action::Run(run) => {
             found.extend(run.args.iter().chain(run.env.iter().map(|(_, value)| value)).flat_map(of_value));
-            found.extend(run.stdin.iter().flat_map(|text| text.references()));
+            found.extend(run.stdin.iter().flat_map(Text::references));
         }
         Action::Edit(edits) => {
             for edit in edits {
@@ -142,7 +142,7 @@ fn references(node: &Node) -> Vec<&Reference> {
                 HttpBody::Json(fields) => found.extend(fields.iter().flat_map(|(_, value)| of_value(value))),
             }
         }
-        Action::Gate(Gate { ask, .. }) => found.extend(ask.iter().flat_map(|text| text.references())),
+        Action::Gate(Gate { ask, .. }) => found.extend(ask.iter().flat_map(Text::references)),
         Action::Use(uses) => {
             found.extend(uses.with.iter().flat_map(|(_, value)| of_value(value)));
             found.extend(uses.each.iter().flat_map(|each| each.list.references()));

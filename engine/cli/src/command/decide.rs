@@ -52,7 +52,9 @@ pub(crate) async fn decide(context: &Context, asked: &DecideArgs, decision: Deci
     post(&engine.store, &id, &message).await?;
     let word = if decision == Decision::Approved { "approved" } else { "rejected" };
     terminal::error_line(&format!("{word} {gate} of run {id} (subject {})", subject.get(..12).unwrap_or(&subject)));
-    if asked.resume {
+    let now = i64::try_from(Clock::system().now_ms()).unwrap_or(i64::MAX);
+    let driven = engine.store.holder(&id, now).await.map_err(|error| from_error(Exit::Environment, &error))?;
+    if asked.resume && !driven.as_ref().is_some_and(super::status::lives) {
         drop(engine);
         return take_over(context, &asked.settings, &id, None).await;
     }

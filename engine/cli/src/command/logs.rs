@@ -32,7 +32,7 @@ pub(crate) async fn logs(context: &Context, run: Option<&str>, node: Option<&str
             finished(context, &engine, entry, node, &mut live)?;
         }
         shown = opened.entries.last().map_or(shown, |entry| entry.seq);
-        going_on(context, &engine, &opened, node, &mut live)?;
+        going_on(context, &engine, &opened, node, &mut live);
         if !follow || matches!(opened.state.status(), RunStatus::Finished(_)) {
             return Ok(Exit::Succeeded);
         }
@@ -63,7 +63,7 @@ fn finished(context: &Context, engine: &Engine, entry: &Entry, wanted: Option<&s
     Ok(())
 }
 
-fn going_on(context: &Context, engine: &Engine, opened: &OpenedRun, wanted: Option<&str>, live: &mut Live) -> Result<(), CliError> {
+fn going_on(context: &Context, engine: &Engine, opened: &OpenedRun, wanted: Option<&str>, live: &mut Live) {
     for (node, attempt) in opened.state.in_flight() {
         if wanted.is_some_and(|wanted| wanted != &**node) {
             continue;
@@ -75,7 +75,6 @@ fn going_on(context: &Context, engine: &Engine, opened: &OpenedRun, wanted: Opti
         print(context, node, attempt, log.get(*printed..whole).unwrap_or_default());
         *printed = whole.max(*printed);
     }
-    Ok(())
 }
 
 fn print(context: &Context, node: &str, attempt: u32, log: &[u8]) {

@@ -8,16 +8,16 @@ use crate::args::Args;
 use crate::error::{CliError, Exit};
 use crate::terminal;
 
-pub(crate) fn schema() -> Result<Exit, CliError> {
+pub(crate) fn schema() -> Exit {
     terminal::line(&format!("{:#}", blueprint_core::format::json_schema()));
-    Ok(Exit::Succeeded)
+    Exit::Succeeded
 }
 
-pub(crate) fn completions(shell: clap_complete::Shell) -> Result<Exit, CliError> {
+pub(crate) fn completions(shell: clap_complete::Shell) -> Exit {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Args::command(), "blueprint", &mut text);
     terminal::bytes(&text);
-    Ok(Exit::Succeeded)
+    Exit::Succeeded
 }
 
 pub(crate) fn man(dir: Option<&Path>) -> Result<Exit, CliError> {

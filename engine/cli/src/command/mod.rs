@@ -58,10 +58,10 @@ pub(crate) async fn dispatch(args: Args) -> Result<Exit, CliError> {
         Command::Graph { what, kind, output } => graph::graph(&plain()?, &what, kind, output.as_deref()).await,
         Command::Explain { what, blueprint } => explain::explain(&plain()?, &what, blueprint.as_deref()),
         Command::Audit { command: AuditCommand::Verify { run } } => audit::verify(&plain()?, run.as_deref()).await,
-        Command::Schema => manual::schema(),
-        Command::Config { command: ConfigCommand::Show } => config::show(&plain()?),
+        Command::Schema => Ok(manual::schema()),
+        Command::Config { command: ConfigCommand::Show } => Ok(config::show(&plain()?)),
         Command::Doctor => doctor::doctor(&plain()?).await,
-        Command::Completions { shell } => manual::completions(shell),
+        Command::Completions { shell } => Ok(manual::completions(shell)),
         Command::Man { dir } => manual::man(dir.as_deref()),
     }
 }

@@ -84,6 +84,6 @@ fn described(program: &Program, graph: &Graph, ix: NodeIx) -> Value {
         _ => Value::Null,
     };
     json!({ "node": node.name, "kind": node.action.kind(), "needs": needs, "join": node.join, "tries": node.retry.attempts,
-        "when": node.when.as_ref().map(|when| when.source()), "workspace": node.workspace, "tier": node.tier, "uses": uses,
+        "when": node.when.as_ref().map(blueprint_core::expr::Expr::source), "workspace": node.workspace, "tier": node.tier, "uses": uses,
         "rounds": node.repair.map(|region| graph.regions[region.0 as usize].rounds) })
 }

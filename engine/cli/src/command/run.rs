@@ -110,7 +110,7 @@ pub(crate) async fn fork(context: &Context, settings: &RunSettings, run: &str, f
     let engine = context.engine(Backend::None).await?;
     let id = context.find_run(&engine.store, Some(run)).await?;
     let parent = engine.open(&id).await.map_err(start_failed)?;
-    if parent.state.at(from).filter(|inst| parent.state.instance(*inst).scope == 0).is_none() {
+    if parent.state.at(from).is_none_or(|inst| parent.state.instance(inst).scope != 0) {
         return Err(no_node(&parent.state, from));
     }
     let backend = backend_for(context, parent.state.program()).await?;
@@ -174,10 +174,8 @@ async fn drive(
 /// The first Ctrl-C stops the run so that it can be resumed, the second one ends the program at once.
 fn watch_signals(stop: CancellationToken) {
     tokio::spawn(async move {
-        let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(terminate) => terminate,
-            Err(_) => return,
-        };
+        let kind = tokio::signal::unix::SignalKind::terminate();
+        let Ok(mut terminate) = tokio::signal::unix::signal(kind) else { return };
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
@@ -308,6 +306,7 @@ fn say_base(context: &Context, base: &Base) {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it stands in `map_err`")]
 pub(crate) fn start_failed(error: StartError) -> CliError {
     if let StartError::Acquire(held @ AcquireError::Held { .. }) = &error {
         return CliError::environment(held.to_string())

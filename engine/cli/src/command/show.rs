@@ -1,6 +1,6 @@
 //! `show`: everything that is known about a run or one of its nodes.
 
-use blueprint_core::run::Phase;
+use blueprint_core::run::{Event, Phase};
 use blueprint_runtime::payload::fetch;
 use blueprint_runtime::start::{Engine, OpenedRun};
 use blueprint_sandbox::Backend;
@@ -46,7 +46,7 @@ fn whole(context: &Context, opened: &OpenedRun) {
             let dirty = if start.dirty_included { " with uncommitted changes" } else { "" };
             terminal::line(&format!("base       {}{dirty}", base.get(..12).unwrap_or(base)));
         }
-        terminal::line(&format!("isolation  {}", start.options["sandbox"].as_str().unwrap_or("none needed")));
+        terminal::line(&format!("isolation  {}", clean(&isolations(opened).join(", "))));
         terminal::line(&format!("inputs     {}", clean(&start.inputs.to_string())));
     }
     // The story so far, told with the state as it was at each step.
@@ -59,6 +59,20 @@ fn whole(context: &Context, opened: &OpenedRun) {
             terminal::line(&format!("{:>5}  +{at:<10} {node:20}  {text}", entry.seq));
         }
     }
+}
+
+/// What the processes that drove the run isolated with, in their order: each may have been told something else.
+fn isolations(opened: &OpenedRun) -> Vec<String> {
+    let mut all: Vec<String> = opened
+        .entries
+        .iter()
+        .filter_map(|entry| match &entry.event {
+            Event::DriverStarted { isolation, .. } => isolation.as_str().map(str::to_owned),
+            _ => None,
+        })
+        .collect();
+    all.dedup();
+    all
 }
 
 fn one(context: &Context, engine: &Engine, opened: &OpenedRun, node: &str) -> Result<(), CliError> {

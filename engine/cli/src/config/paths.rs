@@ -21,8 +21,8 @@ impl Places {
     }
 
     /// Where runs are kept unless something else is said.
-    pub(super) fn default_state(&self) -> Option<PathBuf> {
-        Some(self.state.clone())
+    pub(super) fn default_state(&self) -> PathBuf {
+        self.state.clone()
     }
 
     /// A path the user wrote into a file in `folder`.

@@ -83,7 +83,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         sandbox: first([flags.sandbox, env.sandbox, files.sandbox], Sandbox::Auto),
         state: match state {
             Some(Placed { value, origin }) => Placed { value: Some(value), origin },
-            None => Placed { value: places.default_state(), origin: Origin::Default },
+            None => Placed { value: Some(places.default_state()), origin: Origin::Default },
         },
         sync: first([flags.sync, env.sync, files.sync], Durability::Full),
         color: first([flags.color, env.color, files.color], Color::Auto),

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::{
-    Bytes, Color, ConfigError, ConfigErrors, Durability, Flags, Notice, Origin, Resolved, Sandbox, Sources,
-    resolve,
-};
+use super::error::{ConfigError, ConfigErrors, Notice};
+use super::origin::Origin;
+use super::quantity::Bytes;
+use super::{Color, Durability, Flags, Resolved, Sandbox, Sources, resolve};
 
 const PROJECT: &str = "/work/repo/blueprint.toml";
 const USER: &str = "/home/ada/.config/blueprint/config.toml";
@@ -16,7 +16,7 @@ fn sources(env: &[(&str, &str)], project: &str, user: &str) -> Sources {
         env.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect();
     env.entry("HOME".to_owned()).or_insert_with(|| "/home/ada".to_owned());
     let file = |path: &str, text: &str| (!text.is_empty()).then(|| (PathBuf::from(path), text.to_owned()));
-    Sources { flags: Flags::default(), env, project: file(PROJECT, project), user: file(USER, user) }
+    Sources { flags: Flags::default(), folder: PathBuf::from("/work/repo"), env, project: file(PROJECT, project), user: file(USER, user) }
 }
 
 fn good(env: &[(&str, &str)], project: &str, user: &str) -> Resolved {
@@ -44,7 +44,7 @@ fn without_anything_the_built_in_settings_hold() {
         [
             "jobs=5",
             "sandbox=auto",
-            "state=/home/ada/.local/state/blueprint",
+            "state=/work/repo/.blueprint",
             "sync=full",
             "color=auto",
             "limits.memory=4GiB",

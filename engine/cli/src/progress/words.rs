@@ -30,13 +30,8 @@ pub(crate) fn event_line(event: &Event, state: &State) -> Option<(String, Phase,
     };
     let line = match event {
         Event::Issued(Command::StartNode { node, attempt, round }) => {
-            let mut more = String::new();
-            if *round > 1 {
-                more.push_str(&format!(", round {round}"));
-            }
-            if *attempt > 1 {
-                more.push_str(&format!(", attempt {attempt}"));
-            }
+            let which = |what: &str, number: u32| if number > 1 { format!(", {what} {number}") } else { String::new() };
+            let more = which("round", *round) + &which("attempt", *attempt);
             (node.to_string(), Phase::Running, format!("started{more}"))
         }
         Event::Issued(Command::StartRound { node, round }) => {

@@ -184,3 +184,59 @@ fn of_many_that_resume_at_once_exactly_one_drives() {
     assert_eq!(lab.status(&run)["status"], "succeeded");
     lab.verify(&run);
 }
+
+#[test]
+fn many_runs_start_at_once_in_a_project_that_has_had_none() {
+    for lab in [Lab::in_git(), Lab::new()] {
+        lab.blueprint(
+            "small",
+            "[nodes.write]\nshell = \"sh\"\nrun = 'echo \"$BLUEPRINT_RUN\" > id'\n[nodes.read]\nneeds = [\"write\"]\nrun = \"cat id\"\nworkspace = \"read\"\n",
+        );
+        let runs: Vec<_> = (0..6).map(|_| lab.start(&["run", "small"])).collect();
+        for run in runs {
+            run.end().ends(0);
+        }
+        assert_eq!(lab.runs().len(), 6);
+        for run in lab.runs() {
+            let id = run["id"].as_str().unwrap();
+            assert_eq!(lab.say(&["logs", id, "read"]).ends(0).out, format!("read | {id}\n"));
+        }
+        lab.say(&["audit", "verify"]).ends(0);
+    }
+}
+
+#[test]
+fn a_cancel_that_comes_while_a_map_and_a_repair_work_ends_them_all() {
+    let lab = Lab::in_git();
+    lab.blueprint(
+        "busy",
+        r#"
+[defaults]
+shell = "sh"
+
+[nodes.map]
+each         = "[1, 2, 3, 4]"
+max_parallel = 2
+run          = 'echo mapping; exec sleep 600'
+
+[nodes.fix]
+run = "true"
+
+[nodes.verify]
+needs  = ["fix"]
+run    = 'if test "$BLUEPRINT_ROUND" = 2; then echo second; exec sleep 600; fi; exit 1'
+repair = { from = "fix", rounds = 3 }
+"#,
+    );
+    let mut driver = lab.start(&["run", "busy"]);
+    driver.wait_for_err("| second");
+    driver.wait_for_err("| mapping");
+    let run = lab.run();
+    lab.say(&["cancel", &run]).ends(0);
+    driver.end().ends(1).mentions("was cancelled");
+    super::lab::wait_for_orphans(&run);
+    let status = lab.status(&run);
+    for node in status["nodes"].as_array().unwrap() {
+        assert!(["succeeded", "cancelled"].contains(&node["phase"].as_str().unwrap()), "{node}");
+    }
+}

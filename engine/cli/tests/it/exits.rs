@@ -81,6 +81,8 @@ fn each_end_of_a_run_has_its_own_code() {
 fn running_without_a_sandbox_is_said_and_recorded() {
     let lab = Lab::new();
     lab.blueprint("one", "[nodes.only]\nrun = \"true\"\nworkspace = \"none\"\n");
+    lab.say(&["run", "one"]).ends(0);
+    assert!(!lab.say(&["show"]).out.contains("isolation  none"));
     lab.say(&["run", "one", "--sandbox", "none"]).ends(0).mentions("warning: `--sandbox none`");
     let run = lab.run();
     assert!(lab.say(&["show", &run]).out.contains("isolation  none"));
@@ -91,6 +93,37 @@ fn running_without_a_sandbox_is_said_and_recorded() {
     lab.say_with(&[("BLUEPRINT_SANDBOX", "none")], &["run", "one"]).ends(2).mentions("--sandbox none");
     lab.write("blueprint.toml", "sandbox = \"none\"\n");
     lab.say(&["run", "one"]).ends(2).mentions("--sandbox none");
+}
+
+#[test]
+fn going_on_without_a_sandbox_is_recorded_too() {
+    let lab = Lab::new();
+    lab.blueprint("gated", "[nodes.first]\nrun = \"true\"\nworkspace = \"none\"\n[nodes.review]\nneeds = [\"first\"]\ngate = {}\n[nodes.only]\nneeds = [\"review\"]\nrun = \"true\"\nworkspace = \"none\"\n");
+    lab.say(&["run", "gated"]).ends(75);
+    let run = lab.run();
+    lab.say(&["approve", &run, "--resume", "--sandbox", "none"]).ends(0);
+    let told = lab.say(&["show", &run]).ends(0);
+    let line = told.out.lines().find(|line| line.starts_with("isolation")).unwrap();
+    assert!(line.ends_with(", none"), "{told}");
+}
+
+#[test]
+fn a_project_is_found_from_inside_of_it_and_a_blueprint_by_its_path() {
+    let lab = Lab::in_git();
+    lab.blueprint("one", "[nodes.only]\nwait = \"0s\"\n");
+    std::fs::create_dir_all(lab.project().join("deep/er")).unwrap();
+    let from = |folder: &str, args: &[&str]| {
+        let mut command = lab.command(args);
+        command.current_dir(lab.project().join(folder));
+        super::lab::Running::start(command).end()
+    };
+    from("deep/er", &["run", "one"]).ends(0);
+    from("deep/er", &["run", "../../blueprints/one/blueprint.toml"]).ends(0);
+    from("blueprints/one", &["run", "./blueprint.toml"]).ends(0);
+    from("..", &["-C", "project", "run", "one"]).ends(0);
+    assert_eq!(lab.runs().len(), 4);
+    std::fs::write(lab.beside("outside.toml"), "schema = 1\nname = \"outside\"\n[nodes.a]\nwait = \"0s\"\n").unwrap();
+    lab.say(&["run", "../outside.toml"]).ends(2).mentions("is outside the project");
 }
 
 #[test]

@@ -180,3 +180,34 @@ run   = "cp file shipped"
     lab.say(&["approve", &run, "--subject", &second, "--resume", FREE[0], FREE[1]]).ends(0);
     assert!(lab.diff(&run).contains("b/shipped"));
 }
+
+#[test]
+fn an_unanswered_gate_can_be_handed_over() {
+    let lab = Lab::in_git();
+    lab.blueprint("gated", &GATED.replace("ask = \"Ship it?\"", "expires = \"300ms\", on_timeout = \"escalate\""));
+    lab.say(&["run", "gated", "--sandbox", "none", "--wait"]).ends(4);
+    let run = lab.run();
+    assert_eq!(lab.status(&run)["status"], "escalated");
+    assert!(lab.show(&run, "review")["escalation"]["next"].is_array());
+}
+
+#[test]
+fn one_no_outweighs_the_yes_of_others() {
+    let (lab, run) = waiting(&GATED.replace("ask = \"Ship it?\"", "min = 2"));
+    lab.say(&["approve", &run]).ends(0);
+    lab.say_with(&[("USER", "grace")], &["reject", &run]).ends(0);
+    lab.say_with(&[("USER", "linus")], &["approve", &run]).ends(0);
+    lab.say(&["resume", &run, "--sandbox", "none"]).ends(4);
+    assert_eq!(lab.status(&run)["status"], "rejected");
+}
+
+#[test]
+fn approved_with_resume_while_another_process_drives_is_not_an_error() {
+    let lab = Lab::in_git();
+    lab.blueprint("gated", GATED);
+    let mut driver = lab.start(&["run", "gated", "--sandbox", "none", "--wait"]);
+    driver.wait_for_err("asks for approval");
+    let run = lab.run();
+    lab.say(&["approve", &run, "--resume"]).ends(0).mentions("drives the run takes it in");
+    driver.end().ends(0);
+}

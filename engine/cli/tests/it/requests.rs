@@ -1,6 +1,6 @@
 //! `http` nodes against a real server: what is sent, what is taken in, and what counts as a failure.
 
-use super::lab::{Lab, node_of};
+use super::lab::{Lab, files_with, node_of};
 use super::server::Server;
 
 fn ran(server: &Server, node: &str) -> (Lab, super::lab::Said) {
@@ -139,5 +139,21 @@ fn a_secret_reaches_the_server_and_nothing_else() {
     let said = lab.say_with(&[("TOKEN", "token-4f1c9a77e0")], &["run", "request", "--secret", "token=env:TOKEN"]);
     said.ends(0).conceals("token-4f1c9a77e0");
     assert_eq!(server.seen()[0].header("authorization"), Some("Bearer token-4f1c9a77e0"));
-    assert_eq!(lab.files_with(&lab.state(), b"token-4f1c9a77e0"), Vec::<std::path::PathBuf>::new());
+    assert_eq!(files_with(&lab.state(), b"token-4f1c9a77e0"), Vec::<std::path::PathBuf>::new());
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_request_whose_answer_was_lost_with_its_process_is_made_again_with_the_same_key() {
+    let server = Server::answering(vec![("201 Created", "{}")]);
+    let lab = Lab::new();
+    lab.blueprint("request", &format!("[nodes.make]\nhttp = {{ method = \"POST\", url = \"http://{}/\" }}\n", server.address));
+    // The fourth event is the success of the node: the answer was here, but nobody wrote it down.
+    let said = lab.say_with(&[("BLUEPRINT_CRASH_BEFORE_EVENT", "4")], &["run", "request"]);
+    assert!(said.was_killed(), "{said}");
+    let run = lab.run();
+    lab.say(&["resume", &run]).ends(0);
+    let seen = server.seen();
+    assert_eq!(seen.len(), 2);
+    assert_eq!(seen[0].header("idempotency-key"), seen[1].header("idempotency-key"));
 }

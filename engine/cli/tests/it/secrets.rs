@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::lab::Lab;
+use super::lab::{Lab, files_with};
 
 const SECRET: &str = "s3cr3t-Zx81-correct+horse/battery";
 /// The middle of its base64, free of what comes before and after.
@@ -22,10 +22,10 @@ fn base64_of(text: &str) -> Vec<String> {
 
 fn assert_nowhere(lab: &Lab) {
     let nothing = Vec::<PathBuf>::new();
-    let hex: String = SECRET.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = SECRET.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
     for form in base64_of(SECRET).into_iter().chain([SECRET.to_owned(), hex, SECRET.chars().rev().collect()]) {
-        assert_eq!(lab.files_with(&lab.state(), form.as_bytes()), nothing, "as {form}");
-        assert_eq!(lab.files_with(&lab.project(), form.as_bytes()), nothing, "as {form}");
+        assert_eq!(files_with(&lab.state(), form.as_bytes()), nothing, "as {form}");
+        assert_eq!(files_with(&lab.project(), form.as_bytes()), nothing, "as {form}");
     }
 }
 
@@ -216,5 +216,9 @@ fn a_secret_on_the_command_line_is_refused_without_being_repeated() {
     lab.say(&["run", "leaky", "--secret", &format!("token={SECRET}")]).ends(2).conceals(SECRET);
     lab.say(&["run", "leaky", "--secret", SECRET]).ends(2).conceals(SECRET);
     lab.say(&["run", "leaky", "--secret", "token=env:NOT_SET"]).ends(2).mentions("NOT_SET");
+    lab.say(&["run", "leaky", "--secret", "token=file:/nowhere/token"]).ends(2).mentions("/nowhere/token");
+    lab.say(&["run", "leaky"]).ends(2).mentions("(A token)").mentions("--secret token=env:VARIABLE");
+    // What is too short cannot be told from other text.
+    lab.say_with(&[("TOKEN", "ab")], &["run", "leaky", "--secret", "token=env:TOKEN"]).ends(2).mentions("`token`");
     assert!(lab.runs().is_empty());
 }

@@ -123,3 +123,53 @@ fn a_reader_that_goes_away_leaves_a_run_that_can_be_resumed() {
     lab.say(&["resume", &run, "--sandbox", "none"]).ends(0);
     lab.verify(&run);
 }
+
+#[test]
+fn an_interrupt_while_a_run_waits_leaves_everything_as_it_was() {
+    let lab = Lab::new();
+    lab.blueprint("waits", "[nodes.review]\ngate = {}\n[nodes.pause]\nwait = \"1h\"\n[nodes.flaky]\nrun = \"false\"\nworkspace = \"none\"\nretry = { attempts = 3, backoff = \"4m\", on = [\"infra\"] }\n");
+    let mut driver = lab.start(&["run", "waits", "--wait"]);
+    driver.wait_for_err("asks for approval");
+    driver.wait_for_err("✗ flaky");
+    driver.signal(Signal::INT);
+    driver.end().ends(75);
+    let run = lab.run();
+    let status = lab.status(&run);
+    assert_eq!(status["status"], "waiting");
+    for (node, phase) in [("review", "waiting"), ("pause", "waiting"), ("flaky", "failed")] {
+        assert_eq!(super::lab::node_of(&status, node)["phase"], phase);
+    }
+}
+
+#[test]
+fn an_interrupted_map_goes_on_with_the_items_that_are_left() {
+    let lab = Lab::in_git();
+    lab.blueprint(
+        "mapped",
+        r#"
+[inputs]
+flag    = { type = "string" }
+counter = { type = "string" }
+
+[nodes.map]
+each         = "['a', 'b', 'c']"
+max_parallel = 1
+shell        = "sh"
+run          = 'echo "$ITEM" >> "$COUNTER"; if test "$ITEM" = b; then echo begun; until test -e "$FLAG"; do sleep 0.02; done; fi; echo "$ITEM" > "$ITEM"'
+env          = { ITEM = "item", FLAG = "inputs.flag", COUNTER = "inputs.counter" }
+"#,
+    );
+    let (flag, counter) = (lab.beside("flag"), lab.beside("counter"));
+    let inputs = [format!("flag={}", flag.display()), format!("counter={}", counter.display())];
+    let mut driver = lab.start(&["run", "mapped", "--sandbox", "none", "-i", &inputs[0], "-i", &inputs[1]]);
+    driver.wait_for_err("| begun");
+    driver.signal(Signal::INT);
+    driver.end().ends(75);
+    let run = lab.run();
+    std::fs::write(&flag, "").unwrap();
+    wait_for_orphans(&run);
+    lab.say(&["resume", &run, "--sandbox", "none"]).ends(0);
+    assert_eq!(std::fs::read_to_string(counter).unwrap(), "a\nb\nb\nc\n");
+    let diff = lab.diff(&run);
+    assert!(["b/a", "b/b", "b/c"].iter().all(|file| diff.contains(file)), "{diff}");
+}

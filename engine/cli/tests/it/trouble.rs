@@ -92,13 +92,18 @@ fn a_state_folder_that_is_a_file_is_named() {
 /// Mounts something for the time of a test. `None` where the machine does not let us, which the test then says.
 struct Mount(std::path::PathBuf);
 
+#[expect(clippy::print_stderr, reason = "a test that tests nothing says so")]
+fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
 impl Mount {
     fn of(place: &Path, args: &[&str]) -> Option<Self> {
         let done = std::process::Command::new("mount").args(args).arg(place).output().ok()?;
         if done.status.success() {
             return Some(Self(place.to_path_buf()));
         }
-        eprintln!("skipped: this machine does not let us mount: {}", String::from_utf8_lossy(&done.stderr));
+        skipped(&format!("this machine does not let us mount: {}", String::from_utf8_lossy(&done.stderr)));
         None
     }
 

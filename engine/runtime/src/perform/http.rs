@@ -110,7 +110,7 @@ async fn exchange(shared: &Shared, job: &Job, node: &Node, http: &Http) -> Resul
         let fingerprint = Some(crate::fingerprint::of(&message, &bytes));
         return Err(Failure { class, message, fingerprint, tree: None, record });
     }
-    let outputs = outputs(node, status, headers, &bytes).map_err(|message| Failure { record: record.clone(), ..Failure::new(FailureClass::Command, message) })?;
+    let outputs = outputs(node, status, &headers, &bytes).map_err(|message| Failure { record: record.clone(), ..Failure::new(FailureClass::Command, message) })?;
     let outputs = outputs.map(|value| keep(shared.store.blobs(), value)).transpose();
     let outputs = outputs.map_err(|error| infra("the outputs could not be kept", &error))?;
     Ok(Success { outputs, tree: None, record })
@@ -120,7 +120,7 @@ fn unreachable_host(error: &reqwest::Error) -> Failure {
     infra("the request was not answered", error)
 }
 
-fn outputs(node: &Node, status: u16, headers: Map<String, Value>, body: &[u8]) -> Result<Option<Value>, String> {
+fn outputs(node: &Node, status: u16, headers: &Map<String, Value>, body: &[u8]) -> Result<Option<Value>, String> {
     if node.outputs.is_empty() {
         return Ok(None);
     }

@@ -216,7 +216,7 @@ impl Drive {
             "hold" => {}
             "lost" => self.tell(Event::CommandLost { node, attempt, because: LostBecause::Crash }),
             "interrupted" => {
-                self.tell(Event::CommandLost { node, attempt, because: LostBecause::Interrupted })
+                self.tell(Event::CommandLost { node, attempt, because: LostBecause::Interrupted });
             }
             "cancelled" => self.tell(Event::CommandLost { node, attempt, because: LostBecause::Cancelled }),
             kind => {

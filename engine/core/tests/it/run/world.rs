@@ -43,6 +43,8 @@ pub(super) struct World {
     /// Answers that were given.
     answered: BTreeSet<(Arc<str>, u32, &'static str)>,
     interferences: usize,
+    /// Somebody or something ended the run, which has not come to its end yet.
+    stopping: bool,
 }
 
 impl World {
@@ -60,6 +62,7 @@ impl World {
             working: BTreeSet::new(),
             answered: BTreeSet::new(),
             interferences: 0,
+            stopping: false,
         };
         assert!(world.state.plan().is_empty(), "nothing to do before the start");
         world.fold(start(jobs));
@@ -130,6 +133,8 @@ impl World {
         // Rounds may start again in a further outer round; all else is asked for once in a run.
         let repeats = matches!(command, Command::StartRound { .. } | Command::Finish { .. });
         assert!(self.issued.insert(command.clone()) || repeats, "{command:?} is issued twice");
+        let ends = matches!(command, Command::CancelNode { .. } | Command::Finish { .. });
+        assert!(ends || !self.stopping, "{command:?} although the run is being stopped");
         match command {
             Command::StartNode { node, attempt, .. } => {
                 self.may_start(node);
@@ -181,7 +186,14 @@ impl World {
         {
             self.working.remove(&(Arc::clone(node), *attempt));
         }
+        let running = self.state.status() == RunStatus::Running;
         self.state.fold(self.now, &event);
+        self.stopping = match &event {
+            Event::CancelRequested { .. } => running,
+            Event::TimerFired { timer } if timer.purpose == TimerPurpose::Wall => running || self.stopping,
+            Event::Issued(Command::Finish { .. }) => false,
+            _ => self.stopping,
+        };
         self.journal.push((self.now, event));
     }
 
