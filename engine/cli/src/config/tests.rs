@@ -281,13 +281,9 @@ fn no_color_is_respected_below_our_own_variable() {
 }
 
 #[test]
-fn runs_are_kept_where_the_desktop_says() {
-    assert_eq!(good(&[("XDG_STATE_HOME", "/state")], "", "").state(), Some(Path::new("/state/blueprint")));
-    assert_eq!(
-        good(&[("XDG_STATE_HOME", "relative")], "", "").state(),
-        Some(Path::new("/home/ada/.local/state/blueprint"))
-    );
-    assert_eq!(good(&[("HOME", "")], "", "").state(), None);
+fn runs_are_kept_in_the_project() {
+    assert_eq!(good(&[("XDG_STATE_HOME", "/state")], "", "").state(), Some(Path::new("/work/repo/.blueprint")));
+    assert_eq!(good(&[("HOME", "")], "", "").state(), Some(Path::new("/work/repo/.blueprint")));
 }
 
 #[test]

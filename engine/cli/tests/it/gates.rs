@@ -150,12 +150,7 @@ fn only_the_people_a_gate_names_may_decide() {
     lab.say_with(&[("USER", "grace")], &["approve", &run, "--resume", "--sandbox", "none"]).ends(0);
 }
 
-#[test]
-fn a_gate_that_opens_again_asks_about_something_new() {
-    let lab = Lab::in_git();
-    lab.blueprint(
-        "gated",
-        r#"
+const REWORKED: &str = r#"
 [nodes.change]
 run   = 'echo "$BLUEPRINT_ROUND" >> file'
 shell = "sh"
@@ -168,8 +163,12 @@ repair = { from = "change", rounds = 3 }
 [nodes.ship]
 needs = ["review"]
 run   = "cp file shipped"
-"#,
-    );
+"#;
+
+#[test]
+fn a_gate_that_opens_again_asks_about_something_new() {
+    let lab = Lab::in_git();
+    lab.blueprint("gated", REWORKED);
     lab.say(&["run", "gated", FREE[0], FREE[1]]).ends(75);
     let run = lab.run();
     let first = subject(&lab, &run);
@@ -179,6 +178,19 @@ run   = "cp file shipped"
     lab.say(&["approve", &run, "--subject", &first, FREE[0], FREE[1]]).ends(2);
     lab.say(&["approve", &run, "--subject", &second, "--resume", FREE[0], FREE[1]]).ends(0);
     assert!(lab.diff(&run).contains("b/shipped"));
+}
+
+#[test]
+#[ignore = "fails: a rejection carries no tree, so the next round starts from the base and what was shown is lost"]
+fn a_rejected_change_is_worked_on_and_not_started_anew() {
+    let lab = Lab::in_git();
+    lab.blueprint("gated", REWORKED);
+    lab.say(&["run", "gated", FREE[0], FREE[1]]).ends(75);
+    let run = lab.run();
+    lab.say(&["reject", &run, "--resume", FREE[0], FREE[1]]).ends(75);
+    lab.say(&["approve", &run, "--resume", FREE[0], FREE[1]]).ends(0);
+    let diff = lab.diff(&run);
+    assert!(diff.contains("+1\n+2\n"), "{diff}");
 }
 
 #[test]

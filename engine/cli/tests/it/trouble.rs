@@ -448,3 +448,18 @@ fn in_a_sandbox_nothing_outlives_a_driver_that_was_killed() {
     wait_for_orphans(&run);
     wait_until("the run can be ended", || lab.say(&["cancel", &run]).status.success().then_some(()));
 }
+
+#[test]
+#[ignore = "fails: the launcher is started as `/proc/self/exe` of a file that is gone"]
+fn a_program_that_is_replaced_while_it_runs_goes_on() {
+    let lab = Lab::in_git();
+    lab.blueprint("two", "[nodes.first]\nrun = \"echo begun\"\n[nodes.pause]\nneeds = [\"first\"]\nwait = \"300ms\"\n[nodes.second]\nneeds = [\"pause\"]\nrun = \"true\"\n");
+    let copy = lab.beside("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_blueprint"), &copy).unwrap();
+    let mut command = std::process::Command::new(&copy);
+    command.args(["run", "two"]).current_dir(lab.project()).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", lab.beside("home"));
+    let mut driver = super::lab::Running::start(command);
+    driver.wait_for_err("| begun");
+    std::fs::remove_file(&copy).unwrap();
+    driver.end().ends(0);
+}

@@ -8,6 +8,7 @@ use super::compiler::{Compiler, NodeSource, Unit};
 use super::order::Standing;
 use super::shape::Shape;
 use crate::finding::{Code, Finding};
+use crate::format::Join;
 use crate::graph::{Edge, NodeIx, Region, RegionIx};
 
 const MAX_ROUNDS: u32 = 100;
@@ -49,7 +50,7 @@ impl Compiler<'_> {
         for region in &regions {
             self.is_useful(unit, region);
         }
-        order_edges(shape, &regions);
+        order_edges(shape, &regions, |ix| unit.nodes[ix.at()].table.join.as_ref().map_or(Join::All, |join| join.value));
         self.standstill(unit, shape);
         regions
     }
@@ -264,7 +265,7 @@ fn place(node: &NodeSource) -> crate::source::Span {
 }
 
 /// A node outside a region that needs one inside waits until the region is closed.
-fn order_edges(shape: &mut Shape, regions: &[Region]) {
+fn order_edges(shape: &mut Shape, regions: &[Region], joins: impl Fn(NodeIx) -> Join) {
     let mut edges = BTreeSet::new();
     for region in regions {
         for member in region.members.iter().filter(|ix| **ix != region.closer) {
@@ -277,7 +278,9 @@ fn order_edges(shape: &mut Shape, regions: &[Region]) {
         }
     }
     for (closer, outside) in edges {
-        if !shape.order.needs(outside).contains(&closer) {
+        // A node that joins with "any" may start before the closer it also needs: it waits all the same.
+        let waits = shape.order.needs(outside).contains(&closer) && joins(outside) != Join::Any;
+        if !waits {
             shape.dag.add_edge(Shape::index(closer), Shape::index(outside), Edge::Order);
         }
     }

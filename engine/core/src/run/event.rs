@@ -76,6 +76,9 @@ pub enum Event {
         subject: String,
         /// The question.
         ask: Option<String>,
+        /// The commit of the tree that is to be approved; a repair that follows a no builds on it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tree: Option<String>,
     },
     /// Somebody decided at a gate.
     GateDecided {

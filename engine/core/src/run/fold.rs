@@ -51,9 +51,9 @@ impl State {
                 }
             }
             Event::CommandLost { node, attempt, because } => self.lost(at, node, *attempt, *because),
-            Event::GateOpened { node, attempt, subject, ask } => {
+            Event::GateOpened { node, attempt, subject, ask, tree } => {
                 if let Some(inst) = self.answered(node, *attempt, &[Phase::Waiting]) {
-                    self.gate_opened(at, inst, subject, ask.as_deref());
+                    self.gate_opened(at, inst, subject, ask.as_deref(), tree.as_deref());
                 }
             }
             Event::GateDecided { node, attempt, decision, by, reason, subject } => {

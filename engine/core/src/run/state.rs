@@ -138,6 +138,8 @@ pub struct OpenGate {
     pub subject: String,
     /// The question.
     pub ask: Option<String>,
+    /// The commit of the tree that is to be approved.
+    pub tree: Option<String>,
     /// Who approved so far.
     pub approvals: BTreeSet<String>,
 }

@@ -30,15 +30,17 @@ pub(super) async fn open(shared: Arc<Shared>, job: Job) -> Event {
         field(&job.path);
         field(&job.round.to_string());
         field(&job.scope["inputs"].to_string());
+        let mut left = None;
         if let Some(trees) = &shared.trees {
             let origin = Origin { node: &job.path, attempt: job.attempt, at_ms: shared.clock.now_ms() };
-            let (_, tree, _) = trees.input(&job.inputs, origin)?;
+            let (commit, tree, _) = trees.input(&job.inputs, origin)?;
             field(&tree.to_string());
+            left = Some(commit.to_string());
         }
-        Ok((hasher.finalize().to_hex().to_string(), ask))
+        Ok((hasher.finalize().to_hex().to_string(), ask, left))
     });
     match opened.await {
-        Ok((subject, ask)) => Event::GateOpened { node, attempt, subject, ask },
+        Ok((subject, ask, tree)) => Event::GateOpened { node, attempt, subject, ask, tree },
         Err(failure) => Event::NodeFailed { node, attempt, failure: Box::new(failure) },
     }
 }

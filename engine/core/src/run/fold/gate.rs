@@ -8,12 +8,16 @@ use crate::format::OnTimeout;
 use crate::graph::Action;
 
 impl State {
-    pub(super) fn gate_opened(&mut self, at: Millis, inst: Inst, subject: &str, ask: Option<&str>) {
+    pub(super) fn gate_opened(&mut self, at: Millis, inst: Inst, subject: &str, ask: Option<&str>, tree: Option<&str>) {
         if self.is_stopping() {
             return self.settle(at, inst, Phase::Cancelled);
         }
-        let gate =
-            OpenGate { subject: subject.to_owned(), ask: ask.map(str::to_owned), ..OpenGate::default() };
+        let gate = OpenGate {
+            subject: subject.to_owned(),
+            ask: ask.map(str::to_owned),
+            tree: tree.map(str::to_owned),
+            ..OpenGate::default()
+        };
         self.instance_mut(inst).gate = Some(Box::new(gate));
         // The time to decide begins when the question was asked.
         if let Action::Gate(gate) = &self.node(inst).action
@@ -50,7 +54,8 @@ impl State {
             }
             Decision::Rejected => {
                 let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
-                let failure = Failure::new(FailureClass::Review, format!("rejected by {by}{why}"));
+                let tree = open.tree.clone();
+                let failure = Failure { tree, ..Failure::new(FailureClass::Review, format!("rejected by {by}{why}")) };
                 self.failed(at, inst, &failure);
             }
         }
@@ -60,7 +65,8 @@ impl State {
     pub(super) fn expired(&mut self, at: Millis, inst: Inst) {
         let Action::Gate(gate) = &self.node(inst).action else { return };
         let on_timeout = gate.on_timeout;
-        let failure = Failure::new(FailureClass::Review, "nobody decided in time, which counts as no");
+        let tree = self.instance(inst).gate.as_ref().and_then(|open| open.tree.clone());
+        let failure = Failure { tree, ..Failure::new(FailureClass::Review, "nobody decided in time, which counts as no") };
         match on_timeout {
             // A check refuses `approve`; should it ever come here, silence is still a no.
             OnTimeout::Reject | OnTimeout::Approve => self.failed(at, inst, &failure),

@@ -191,8 +191,7 @@ impl Drive {
                 node: Arc::clone(node),
                 attempt: *attempt,
                 subject: format!("s{attempt}"),
-                ask: None,
-            }),
+                ask: None, tree: None }),
             Command::CancelNode { node, attempt } => self.answer(node, *attempt, "cancelled"),
             Command::Collect { node, attempt } => {
                 let word = self.word(&format!("{node}!"));

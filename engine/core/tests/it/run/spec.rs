@@ -256,18 +256,6 @@ fn nodes(drafts: &[Draft], later: &std::ops::Range<usize>) -> Nodes {
             node.repair = None;
         }
     }
-    let regions = regions(&nodes);
-    for node in &mut nodes {
-        // FIXME: the checker adds no waiting where a need closes the region of another need, so that `any` would
-        // start with what a further round may still replace.
-        let early = |(closer, members): &(usize, BTreeSet<usize>)| {
-            node.needs.contains(closer)
-                && node.needs.iter().any(|need| need != closer && members.contains(need))
-        };
-        if node.join == Join::Any && regions.iter().any(early) {
-            node.join = Join::All;
-        }
-    }
     nodes
 }
 

@@ -362,7 +362,7 @@ impl World {
             }
             Command::OpenGate { node, attempt, .. } => {
                 let subject = format!("subject of {attempt}");
-                Event::GateOpened { node, attempt, subject, ask: None }
+                Event::GateOpened { node, attempt, subject, ask: None, tree: None }
             }
             Command::StartTimer { timer, .. } => {
                 if timer.purpose == TimerPurpose::GateExpiry {
