@@ -7,7 +7,13 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 /// Runs engineering work described by a blueprint: a graph of steps in sandboxes, journalled so that a killed
 /// run resumes.
 #[derive(Debug, Parser)]
-#[command(name = "blueprint", version, propagate_version = true, subcommand_required = true, arg_required_else_help = true)]
+#[command(
+    name = "blueprint",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) global: Global,

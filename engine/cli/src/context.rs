@@ -7,8 +7,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use blueprint_runtime::clock::Clock;
-use blueprint_runtime::start::Engine;
 use blueprint_runtime::shared::{Settings, Toolchains};
+use blueprint_runtime::start::Engine;
 use blueprint_runtime::store::{Lookup, Mode, Options, RunSummary, Store, SyncLevel};
 use blueprint_sandbox::{Backend, HOME, Limits, ReadOnlyMount};
 
@@ -37,10 +37,13 @@ fn parsed<T: FromStr<Err = String>>(flag: &str, value: Option<&String>) -> Resul
 impl Context {
     /// Reads the settings. `run` holds those of commands that run something.
     pub(crate) fn new(global: &Global, run: Option<&RunSettings>) -> Result<Self, CliError> {
-        let environment: BTreeMap<String, String> =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
         let cwd = std::env::current_dir().map_err(|error| {
-            CliError::environment("the current folder cannot be found").because(&error).hint("go to a folder that exists")
+            CliError::environment("the current folder cannot be found")
+                .because(&error)
+                .hint("go to a folder that exists")
         })?;
         let project = project_folder(&cwd, global.project.as_deref())?;
         let flags = Flags {
@@ -61,7 +64,10 @@ impl Context {
         };
         let settings = resolve(&sources).map_err(|errors| {
             let said = CliError::usage("the settings cannot be used");
-            errors.iter().fold(said, |said, error| said.because(error)).hint("mend them; `blueprint config show` says where each value comes from")
+            errors
+                .iter()
+                .fold(said, |said, error| said.because(error))
+                .hint("mend them; `blueprint config show` says where each value comes from")
         })?;
         for notice in settings.notices() {
             terminal::error_line(&format!("note: {notice}"));
@@ -113,7 +119,11 @@ impl Context {
                 },
                 toolchains: self.toolchains(),
             },
-            driver: format!("process {} on {}", std::process::id(), rustix::system::uname().nodename().to_string_lossy()),
+            driver: format!(
+                "process {} on {}",
+                std::process::id(),
+                rustix::system::uname().nodename().to_string_lossy()
+            ),
             environment: self.environment.clone(),
         })
     }
@@ -141,7 +151,9 @@ impl Context {
             for part in ["registry", "git"] {
                 let host = cargo.join(part);
                 if host.is_dir() {
-                    tools.read_only.push(ReadOnlyMount { host, inside: Path::new(HOME).join(".cargo").join(part) });
+                    tools
+                        .read_only
+                        .push(ReadOnlyMount { host, inside: Path::new(HOME).join(".cargo").join(part) });
                 }
             }
             tools.path.push(cargo.join("bin"));
@@ -177,8 +189,12 @@ impl Context {
             Lookup::One(id) => Ok(id),
             Lookup::None => Err(CliError::usage(format!("there is no run `{}`", terminal::clean(word)))
                 .hint("`blueprint status` lists the runs of this project")),
-            Lookup::Several(ids) => Err(CliError::usage(format!("`{}` is the beginning of several runs: {}", terminal::clean(word), ids.join(", ")))
-                .hint("write more of the id")),
+            Lookup::Several(ids) => Err(CliError::usage(format!(
+                "`{}` is the beginning of several runs: {}",
+                terminal::clean(word),
+                ids.join(", ")
+            ))
+            .hint("write more of the id")),
         }
     }
 }
@@ -192,7 +208,9 @@ fn project_folder(cwd: &Path, given: Option<&Path>) -> Result<PathBuf, CliError>
         });
     }
     let marks = [".git", ".blueprint", "blueprints"];
-    let found = cwd.ancestors().find(|folder| marks.iter().any(|mark| folder.join(mark).exists()) || has_settings(folder));
+    let found = cwd
+        .ancestors()
+        .find(|folder| marks.iter().any(|mark| folder.join(mark).exists()) || has_settings(folder));
     Ok(found.unwrap_or(cwd).to_path_buf())
 }
 
@@ -211,7 +229,14 @@ fn user_file(environment: &BTreeMap<String, String>) -> Option<PathBuf> {
 fn read_if_there(path: PathBuf) -> Result<Option<(PathBuf, String)>, CliError> {
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok(Some((path, text))),
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(CliError::environment(format!("the settings in `{}` cannot be read", path.display())).because(&error)),
+        Err(error)
+            if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) =>
+        {
+            Ok(None)
+        }
+        Err(error) => {
+            Err(CliError::environment(format!("the settings in `{}` cannot be read", path.display()))
+                .because(&error))
+        }
     }
 }

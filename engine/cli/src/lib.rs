@@ -30,7 +30,9 @@ pub fn run() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(source) => {
-            return error::report(&error::CliError::environment("the program cannot start its runtime").because(&source));
+            return error::report(
+                &error::CliError::environment("the program cannot start its runtime").because(&source),
+            );
         }
     };
     match runtime.block_on(command::dispatch(args)) {

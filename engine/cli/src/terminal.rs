@@ -27,7 +27,9 @@ fn skip_sequence(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) {
     match chars.next() {
         Some('[') => skip_until(chars, |c| ('\u{40}'..='\u{7e}').contains(&c)),
         Some(']' | 'P' | 'X' | '^' | '_') => skip_string(chars),
-        Some(c) if ('\u{20}'..='\u{2f}').contains(&c) => skip_until(chars, |c| ('\u{30}'..='\u{7e}').contains(&c)),
+        Some(c) if ('\u{20}'..='\u{2f}').contains(&c) => {
+            skip_until(chars, |c| ('\u{30}'..='\u{7e}').contains(&c));
+        }
         _ => {}
     }
 }

@@ -104,7 +104,10 @@ mod tests {
 
     #[test]
     fn paths_stay_inside_the_project() {
-        assert_eq!(resolve_path("blueprints/a/blueprint.toml", "prompts/x.md").unwrap(), "blueprints/a/prompts/x.md");
+        assert_eq!(
+            resolve_path("blueprints/a/blueprint.toml", "prompts/x.md").unwrap(),
+            "blueprints/a/prompts/x.md"
+        );
         assert_eq!(resolve_path("a.toml", "./b.toml").unwrap(), "b.toml");
         assert_eq!(resolve_path("x/a.toml", "../b.toml").unwrap(), "b.toml");
         assert_eq!(resolve_path("a.toml", "../b.toml"), None);

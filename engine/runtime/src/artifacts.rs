@@ -20,7 +20,8 @@ pub const MAX_FILE: usize = 256 << 20;
 pub fn read_inside(dir: &Path, path: impl AsRef<Path>, limit: usize) -> Result<Vec<u8>, String> {
     let path = path.as_ref();
     let wrong = |why: String| format!("`{}` cannot be read: {why}", path.display());
-    let root = rustix::fs::open(dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(|e| wrong(e.to_string()))?;
+    let root = rustix::fs::open(dir, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| wrong(e.to_string()))?;
     let file = rustix::fs::openat2(
         &root,
         path,
@@ -46,12 +47,19 @@ pub fn read_inside(dir: &Path, path: impl AsRef<Path>, limit: usize) -> Result<V
 pub fn keep(blobs: &Blobs, redactor: &Redactor, dir: &Path, globs: &[String]) -> Result<Value, String> {
     let mut set = GlobSetBuilder::new();
     for glob in globs {
-        let glob = GlobBuilder::new(glob).literal_separator(true).build().map_err(|e| format!("a glob of `artifacts` does not parse: {e}"))?;
+        let glob = GlobBuilder::new(glob)
+            .literal_separator(true)
+            .build()
+            .map_err(|e| format!("a glob of `artifacts` does not parse: {e}"))?;
         set.add(glob);
     }
     let set = set.build().map_err(|e| format!("the globs of `artifacts` cannot be used: {e}"))?;
     let mut found: Vec<(String, Vec<usize>)> = Vec::new();
-    let walk = ignore::WalkBuilder::new(dir).standard_filters(false).follow_links(false).sort_by_file_name(Ord::cmp).build();
+    let walk = ignore::WalkBuilder::new(dir)
+        .standard_filters(false)
+        .follow_links(false)
+        .sort_by_file_name(Ord::cmp)
+        .build();
     for entry in walk {
         let entry = entry.map_err(|e| format!("the workspace cannot be searched for artifacts: {e}"))?;
         let is_file = entry.file_type().is_some_and(|ty| ty.is_file());
@@ -75,7 +83,9 @@ pub fn keep(blobs: &Blobs, redactor: &Redactor, dir: &Path, globs: &[String]) ->
         if redactor.redact(&bytes) != bytes {
             return Err(format!("the artifact `{path}` holds a secret of this run"));
         }
-        let digest = blobs.put(&bytes).map_err(|error| format!("`{path}` could not be kept: {}", crate::chain(&error)))?;
+        let digest = blobs
+            .put(&bytes)
+            .map_err(|error| format!("`{path}` could not be kept: {}", crate::chain(&error)))?;
         kept.push(json!({ "path": path, "bytes": bytes.len(), "blob": digest.to_string() }));
     }
     Ok(Value::Array(kept))

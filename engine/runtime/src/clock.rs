@@ -14,7 +14,10 @@ pub struct Clock {
 
 impl Clock {
     /// Starts from the system's time.
-    #[expect(clippy::disallowed_methods, reason = "this is the injected clock that everything else takes time from")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the injected clock that everything else takes time from"
+    )]
     pub fn system() -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         Self {

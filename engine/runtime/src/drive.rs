@@ -130,7 +130,8 @@ impl Driver {
 
     /// What was issued before this process drove the run has no outcome: it is lost.
     pub fn recover(&mut self) {
-        let lost: Vec<(Arc<str>, u32)> = self.state.in_flight().map(|(node, attempt)| (node.clone(), attempt)).collect();
+        let lost: Vec<(Arc<str>, u32)> =
+            self.state.in_flight().map(|(node, attempt)| (node.clone(), attempt)).collect();
         for (node, attempt) in lost {
             self.tell(Event::CommandLost { node, attempt, because: LostBecause::Crash });
         }
@@ -150,7 +151,8 @@ impl Driver {
     }
 
     async fn run(&mut self, patience: Patience, stop: &CancellationToken) -> Result<DriveEnd, DriveError> {
-        let mut heartbeat = tokio::time::interval(Duration::from_millis(u64::try_from(LEASE_TTL_MS / 3).unwrap_or(5000)));
+        let mut heartbeat =
+            tokio::time::interval(Duration::from_millis(u64::try_from(LEASE_TTL_MS / 3).unwrap_or(5000)));
         heartbeat.tick().await;
         let mut inbox = tokio::time::interval(INBOX_EVERY);
         inbox.tick().await;
@@ -251,7 +253,8 @@ impl Driver {
 
     /// Timers that are due.
     fn fire(&mut self, now: u64) {
-        let due: Vec<Timer> = self.state.timers().filter(|(_, due)| *due <= now).map(|(timer, _)| timer.clone()).collect();
+        let due: Vec<Timer> =
+            self.state.timers().filter(|(_, due)| *due <= now).map(|(timer, _)| timer.clone()).collect();
         for timer in due {
             self.known.push_back((Event::TimerFired { timer }, None));
         }
@@ -298,10 +301,9 @@ impl Driver {
         }
         let now = self.shared.clock.now_ms();
         let next = self.state.timers().map(|(_, due)| due).min();
-        let soon = self
-            .state
-            .timers()
-            .any(|(timer, due)| timer.purpose != TimerPurpose::GateExpiry && due <= now.saturating_add(LONGEST_WAIT_MS));
+        let soon = self.state.timers().any(|(timer, due)| {
+            timer.purpose != TimerPurpose::GateExpiry && due <= now.saturating_add(LONGEST_WAIT_MS)
+        });
         if soon || next.is_some_and(|due| due <= now) {
             return None;
         }
@@ -387,7 +389,11 @@ impl Driver {
             Command::Collect { node, attempt } => {
                 if let Some(inst) = self.state.at(&node) {
                     let outputs = perform::collected_outputs(&self.shared, &self.state, inst);
-                    let commits = if self.shared.trees.is_some() { collected_commits(&self.state, inst) } else { Vec::new() };
+                    let commits = if self.shared.trees.is_some() {
+                        collected_commits(&self.state, inst)
+                    } else {
+                        Vec::new()
+                    };
                     self.working.insert((node.clone(), attempt), CancellationToken::new());
                     self.spawn(perform::collect(Arc::clone(&self.shared), node, attempt, outputs, commits));
                 }
@@ -442,7 +448,9 @@ impl Driver {
 
 async fn sleep_until(due: Option<u64>, shared: &Shared) {
     match due {
-        Some(due) => tokio::time::sleep(Duration::from_millis(due.saturating_sub(shared.clock.now_ms()))).await,
+        Some(due) => {
+            tokio::time::sleep(Duration::from_millis(due.saturating_sub(shared.clock.now_ms()))).await;
+        }
         None => std::future::pending().await,
     }
 }

@@ -9,8 +9,10 @@ use regex::Regex;
 const TAIL: usize = 8 * 1024;
 
 static ACCIDENTS: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"(?x) \x1b\[[0-9;?]*[A-Za-z] | 0x[0-9a-fA-F]+ | \b[0-9a-f]{12,64}\b | \d+ | /tmp/[^\s:'\x22]+ ")
-        .expect("a constant pattern")
+    Regex::new(
+        r"(?x) \x1b\[[0-9;?]*[A-Za-z] | 0x[0-9a-fA-F]+ | \b[0-9a-f]{12,64}\b | \d+ | /tmp/[^\s:'\x22]+ ",
+    )
+    .expect("a constant pattern")
 });
 
 /// The fingerprint of a failure: what ended how, and what it said last.

@@ -121,7 +121,9 @@ impl Journal {
             .collect();
         let starts = events.iter().any(|(_, event)| matches!(event, Event::RunStarted(_)));
         let inline = starts.then_some(LARGEST_START);
-        store.append(&self.lease, Append { first_seq: self.next_seq, events: &new, taking, status, inline }).await?;
+        store
+            .append(&self.lease, Append { first_seq: self.next_seq, events: &new, taking, status, inline })
+            .await?;
         self.next_seq += u64::try_from(events.len()).unwrap_or(0);
         Ok(())
     }

@@ -82,14 +82,18 @@ pub fn load(project: &Path, cwd: &Path, name: &str) -> Result<SourceSet, LoadErr
 }
 
 fn find(project: &Path, cwd: &Path, name: &str) -> Result<String, LoadError> {
-    let looks_like_path = name.contains('/') || Path::new(name).extension().is_some_and(|ending| ending == "toml");
+    let looks_like_path =
+        name.contains('/') || Path::new(name).extension().is_some_and(|ending| ending == "toml");
     let mut looked = Vec::new();
     if looks_like_path {
         let path = cwd.join(name);
         for path in [path.clone(), path.join("blueprint.toml")] {
             if path.is_file() {
                 let inside = path.canonicalize().ok().and_then(|real| relative(project, &real));
-                return inside.ok_or_else(|| LoadError::Outside { name: name.to_owned(), project: project.to_owned() });
+                return inside.ok_or_else(|| LoadError::Outside {
+                    name: name.to_owned(),
+                    project: project.to_owned(),
+                });
             }
             looked.push(path.display().to_string());
         }

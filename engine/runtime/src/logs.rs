@@ -76,7 +76,12 @@ impl LogWriter {
     }
 
     /// Takes in a piece of output; `seen` gets every line that is complete.
-    pub fn push(&mut self, stream: Stream, bytes: &[u8], seen: &mut dyn FnMut(&Line)) -> Result<(), BlobError> {
+    pub fn push(
+        &mut self,
+        stream: Stream,
+        bytes: &[u8],
+        seen: &mut dyn FnMut(&Line),
+    ) -> Result<(), BlobError> {
         let half = self.half(stream);
         let clean = half.redact.as_mut().map(|redact| redact.push(bytes)).unwrap_or_default();
         self.lines(stream, &clean, seen)

@@ -56,9 +56,11 @@ impl Message {
     pub fn into_event(self, state: &State) -> Event {
         match self {
             Self::Decide { node, decision, subject, by, reason } => {
-                let open = state.at(&node).map(|inst| state.instance(inst)).filter(|i| i.phase == Phase::Waiting);
+                let open =
+                    state.at(&node).map(|inst| state.instance(inst)).filter(|i| i.phase == Phase::Waiting);
                 // A decision of somebody who may not decide is about no attempt: on record, and without effect.
-                let attempt = open.filter(|_| may_decide(state, &node, &by)).map_or(0, |instance| instance.attempt);
+                let attempt =
+                    open.filter(|_| may_decide(state, &node, &by)).map_or(0, |instance| instance.attempt);
                 Event::GateDecided { node: node.into(), attempt, decision, by, reason, subject }
             }
             Self::Cancel { by, reason } => Event::CancelRequested { by, reason },

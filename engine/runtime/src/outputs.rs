@@ -27,7 +27,8 @@ pub fn parse(from: &OutputFrom, declared: &[Output], text: &[u8]) -> Result<Valu
             Some(value) => fits(output.ty, value).then(|| value.clone()),
             None => return Err(format!("the output `{}` is missing", output.name)),
         };
-        let value = value.ok_or_else(|| format!("the output `{}` is not of type {}", output.name, output.ty))?;
+        let value =
+            value.ok_or_else(|| format!("the output `{}` is not of type {}", output.name, output.ty))?;
         outputs.insert(output.name.to_string(), value);
     }
     Ok(Value::Object(outputs))
@@ -62,8 +63,10 @@ fn key_values(text: &[u8]) -> Result<Map<String, Value>, String> {
 fn typed(ty: OutputType, text: &str) -> Option<Value> {
     match ty {
         OutputType::String => Some(Value::from(text)),
-        OutputType::Boolean | OutputType::Integer | OutputType::Number | OutputType::List | OutputType::Object => {
-            serde_json::from_str(text.trim()).ok().filter(|value| fits(ty, value))
-        }
+        OutputType::Boolean
+        | OutputType::Integer
+        | OutputType::Number
+        | OutputType::List
+        | OutputType::Object => serde_json::from_str(text.trim()).ok().filter(|value| fits(ty, value)),
     }
 }

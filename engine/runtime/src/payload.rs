@@ -37,7 +37,8 @@ pub fn fetch(blobs: &Blobs, payload: &Payload) -> Result<Value, PayloadError> {
     match payload {
         Payload::Inline(value) => Ok(value.clone()),
         Payload::Blob(reference) => {
-            let digest: Digest = reference.parse().map_err(|_| PayloadError::BadReference(reference.clone()))?;
+            let digest: Digest =
+                reference.parse().map_err(|_| PayloadError::BadReference(reference.clone()))?;
             Ok(serde_json::from_slice(&blobs.get(digest)?)?)
         }
     }

@@ -123,7 +123,9 @@ fn references(node: &Node) -> Vec<&Reference> {
         Action::Edit(edits) => {
             for edit in edits {
                 match &edit.kind {
-                    EditKind::Replace { with, .. } | EditKind::Regex { with, .. } => found.extend(with.references()),
+                    EditKind::Replace { with, .. } | EditKind::Regex { with, .. } => {
+                        found.extend(with.references());
+                    }
                     EditKind::InsertAtLine { text, .. } | EditKind::InsertAtEnd { text, .. } => {
                         found.extend(text.references());
                     }

@@ -192,8 +192,8 @@ impl Engine {
         let Some(Event::RunStarted(start)) = entries.first().map(|entry| &entry.event) else {
             return Err(StartError::Empty(id.to_owned()));
         };
-        let sources: SourceSet = serde_json::from_value(fetch(self.store.blobs(), &start.sources)?)
-            .map_err(PayloadError::from)?;
+        let sources: SourceSet =
+            serde_json::from_value(fetch(self.store.blobs(), &start.sources)?).map_err(PayloadError::from)?;
         let program = compile(&sources).program.ok_or_else(|| StartError::Incompatible(id.to_owned()))?;
         let mut state = State::new(program);
         for entry in &entries {
@@ -266,7 +266,11 @@ impl Engine {
         };
         let lease = self
             .store
-            .create(NewRun { identity, status: "starting" }, &Owner::current(), i64::try_from(now).unwrap_or(i64::MAX))
+            .create(
+                NewRun { identity, status: "starting" },
+                &Owner::current(),
+                i64::try_from(now).unwrap_or(i64::MAX),
+            )
             .await?;
         let shared = self.shared(new_id, &program, secrets, redactor, trees, observer);
         let state = State::new(Arc::clone(&program));
@@ -311,13 +315,19 @@ impl Engine {
         Ok((Some(trees), Some(base)))
     }
 
-    fn secrets(&self, sources: &BTreeMap<String, SecretSource>) -> Result<BTreeMap<String, String>, StartError> {
+    fn secrets(
+        &self,
+        sources: &BTreeMap<String, SecretSource>,
+    ) -> Result<BTreeMap<String, String>, StartError> {
         let mut secrets = BTreeMap::new();
         for (name, source) in sources {
             let missing = |from: String, source| StartError::Secret { name: name.clone(), from, source };
             let value = match source {
                 SecretSource::Env(variable) => self.environment.get(variable).cloned().ok_or_else(|| {
-                    missing(format!("the environment variable `{variable}`"), std::io::ErrorKind::NotFound.into())
+                    missing(
+                        format!("the environment variable `{variable}`"),
+                        std::io::ErrorKind::NotFound.into(),
+                    )
                 })?,
                 SecretSource::File(path) => std::fs::read_to_string(Path::new(path))
                     .map_err(|source| missing(format!("the file `{path}`"), source))?
@@ -338,7 +348,8 @@ impl Engine {
         trees: Option<Trees>,
         observer: Arc<dyn Observer>,
     ) -> Shared {
-        let trees = trees.map(|trees| if secrets.is_empty() { trees } else { trees.guarding(redactor.clone()) });
+        let trees =
+            trees.map(|trees| if secrets.is_empty() { trees } else { trees.guarding(redactor.clone()) });
         Shared {
             run: run.to_owned(),
             program: Arc::clone(program),

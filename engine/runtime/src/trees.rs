@@ -8,7 +8,10 @@ use blueprint_core::run::{Failure, FailureClass, Inst, State};
 
 use crate::artifacts::{MAX_FILE, read_inside};
 use crate::redact::Redactor;
-use crate::workspace::{ChangedPath, Checkout, CheckoutError, Clean, CommitId, CommitInfo, Kind, Merge, RefName, Repository, TreeId};
+use crate::workspace::{
+    ChangedPath, Checkout, CheckoutError, Clean, CommitId, CommitInfo, Kind, Merge, RefName, Repository,
+    TreeId,
+};
 
 /// What `inst` starts from: the commits its needs left, or what its sub-graph or the run started from.
 pub fn input_commits(state: &State, inst: Inst) -> Vec<String> {
@@ -135,25 +138,32 @@ impl Trees {
             let id: CommitId = commit.parse().map_err(|e| infra("a recorded commit is unreadable", &e))?;
             ids.push(id);
         }
-        let tree_of = |id| self.repository.tree_of(id).map_err(|e| infra("git could not read a commit of the run", &e));
+        let tree_of =
+            |id| self.repository.tree_of(id).map_err(|e| infra("git could not read a commit of the run", &e));
         if let [only] = ids.as_slice() {
             return Ok((*only, tree_of(*only)?, false));
         }
         match self.repository.merge(&ids).map_err(|e| infra("git could not merge the inputs", &e))? {
             Merge::Clean(tree) => {
                 let info = self.info(origin, "Merge of what the needs left");
-                let commit =
-                    self.repository.commit(tree, &ids, &info).map_err(|e| infra("git could not commit the merge", &e))?;
+                let commit = self
+                    .repository
+                    .commit(tree, &ids, &info)
+                    .map_err(|e| infra("git could not commit the merge", &e))?;
                 Ok((commit, tree, true))
             }
             Merge::Conflict { paths, message } => {
                 let names: Vec<String> = paths.iter().take(10).map(ToString::to_string).collect();
-                let more = if paths.len() > 10 { format!(" and {} more", paths.len() - 10) } else { String::new() };
+                let more =
+                    if paths.len() > 10 { format!(" and {} more", paths.len() - 10) } else { String::new() };
                 Err(Failure {
                     fingerprint: Some(crate::fingerprint::of("conflict", names.join("\n").as_bytes())),
                     ..Failure::new(
                         FailureClass::Conflict,
-                        format!("parallel nodes changed the same places: {}{more}\n{message}", names.join(", ")),
+                        format!(
+                            "parallel nodes changed the same places: {}{more}\n{message}",
+                            names.join(", ")
+                        ),
                     )
                 })
             }
@@ -195,7 +205,11 @@ impl Trees {
 
     /// Reads what a node left, and commits it if it is something new. The commit is the node's output; without
     /// one, its output is its input.
-    pub fn capture(&self, prepared: &mut Prepared, origin: Origin<'_>) -> Result<(Option<CommitId>, Vec<String>), Failure> {
+    pub fn capture(
+        &self,
+        prepared: &mut Prepared,
+        origin: Origin<'_>,
+    ) -> Result<(Option<CommitId>, Vec<String>), Failure> {
         let captured = prepared.checkout.capture(&self.repository).map_err(|error| {
             let class = if error.blames_content() { FailureClass::Policy } else { FailureClass::Infra };
             Failure::new(class, format!("what the node left cannot be kept: {}", crate::chain(&error)))
@@ -235,7 +249,8 @@ impl Trees {
     /// Commits a tree as the output of a node and points the node's ref at it.
     pub fn keep(&self, tree: TreeId, parents: &[CommitId], origin: Origin<'_>) -> Result<CommitId, Failure> {
         let info = self.info(origin, "");
-        let commit = self.repository.commit(tree, parents, &info).map_err(|e| infra("git could not commit", &e))?;
+        let commit =
+            self.repository.commit(tree, parents, &info).map_err(|e| infra("git could not commit", &e))?;
         let name = RefName::of_node(&self.run, origin.node);
         self.repository.set_ref(&name, commit).map_err(|e| infra("git could not write a ref", &e))?;
         Ok(commit)

@@ -39,7 +39,8 @@ pub(crate) fn check(context: &Context, name: &str) -> Result<Exit, CliError> {
     print_findings(context, &checked, &sources);
     if let Some(program) = &checked.program {
         let nodes = program.nodes().count();
-        let warnings = checked.findings.iter().filter(|finding| finding.severity == Severity::Warning).count();
+        let warnings =
+            checked.findings.iter().filter(|finding| finding.severity == Severity::Warning).count();
         let noted = if warnings > 0 { format!(", {warnings} warnings") } else { String::new() };
         terminal::line(&format!("{} is sound: {nodes} nodes{noted}", program.name));
     }

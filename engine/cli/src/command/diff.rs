@@ -13,7 +13,12 @@ use crate::context::Context;
 use crate::error::{CliError, Exit, from_error};
 use crate::terminal;
 
-pub(crate) async fn diff(context: &Context, run: Option<&str>, node: Option<&str>, stat: bool) -> Result<Exit, CliError> {
+pub(crate) async fn diff(
+    context: &Context,
+    run: Option<&str>,
+    node: Option<&str>,
+    stat: bool,
+) -> Result<Exit, CliError> {
     let engine = context.engine(Backend::None).await?;
     let id = context.find_run(&engine.store, run).await?;
     let opened = engine.open(&id).await.map_err(start_failed)?;
@@ -36,11 +41,13 @@ pub(crate) async fn diff(context: &Context, run: Option<&str>, node: Option<&str
             (vec![base], output_commits(state, &ends))
         }
     };
-    let repository = Repository::discover(&engine.project, &engine.state_dir).map_err(|error| from_error(Exit::Environment, &error))?;
+    let repository = Repository::discover(&engine.project, &engine.state_dir)
+        .map_err(|error| from_error(Exit::Environment, &error))?;
     let from = merged(&repository, &from)?;
     let to = merged(&repository, &to)?;
     if stat {
-        let changes = repository.diff_stat(from, to).map_err(|error| from_error(Exit::Environment, &error))?;
+        let changes =
+            repository.diff_stat(from, to).map_err(|error| from_error(Exit::Environment, &error))?;
         if context.format == Format::Json {
             let files: Vec<_> = changes
                 .iter()
@@ -50,14 +57,21 @@ pub(crate) async fn diff(context: &Context, run: Option<&str>, node: Option<&str
             return Ok(Exit::Succeeded);
         }
         for change in changes {
-            let lines = change.lines.map_or_else(|| "binary".to_owned(), |(added, removed)| format!("+{added} -{removed}"));
+            let lines = change
+                .lines
+                .map_or_else(|| "binary".to_owned(), |(added, removed)| format!("+{added} -{removed}"));
             terminal::line(&format!("{lines:>12}  {}", terminal::clean(&change.path.to_string())));
         }
         return Ok(Exit::Succeeded);
     }
-    let diff = repository.diff(from, to, DiffOptions::default()).map_err(|error| from_error(Exit::Environment, &error))?;
+    let diff = repository
+        .diff(from, to, DiffOptions::default())
+        .map_err(|error| from_error(Exit::Environment, &error))?;
     if context.format == Format::Json {
-        terminal::line(&json!({ "run": id, "patch": String::from_utf8_lossy(&diff.patch), "truncated": diff.truncated }).to_string());
+        terminal::line(
+            &json!({ "run": id, "patch": String::from_utf8_lossy(&diff.patch), "truncated": diff.truncated })
+                .to_string(),
+        );
         return Ok(Exit::Succeeded);
     }
     if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
@@ -68,7 +82,8 @@ pub(crate) async fn diff(context: &Context, run: Option<&str>, node: Option<&str
         terminal::bytes(&diff.patch);
     }
     if diff.truncated {
-        return Err(CliError::failed("the patch is longer than 64 MiB and was cut").hint("`--stat` shows which files changed"));
+        return Err(CliError::failed("the patch is longer than 64 MiB and was cut")
+            .hint("`--stat` shows which files changed"));
     }
     Ok(Exit::Succeeded)
 }
@@ -80,8 +95,11 @@ fn merged(repository: &Repository, commits: &[String]) -> Result<TreeId, CliErro
         Merge::Clean(tree) => Ok(tree),
         Merge::Conflict { paths, .. } => {
             let names: Vec<String> = paths.iter().map(|path| terminal::clean(&path.to_string())).collect();
-            Err(CliError::failed(format!("the ends of the run changed the same places: {}", names.join(", ")))
-                .hint("name a node: `blueprint diff RUN NODE`"))
+            Err(CliError::failed(format!(
+                "the ends of the run changed the same places: {}",
+                names.join(", ")
+            ))
+            .hint("name a node: `blueprint diff RUN NODE`"))
         }
     }
 }

@@ -21,13 +21,16 @@ pub(crate) async fn backend(context: &Context) -> Result<Backend, CliError> {
         Sandbox::Process => &[Backend::Process],
         Sandbox::Bubblewrap => &[Backend::Bubblewrap],
         Sandbox::None => {
-            terminal::error_line("warning: `--sandbox none`: commands run without any isolation; the run records it");
+            terminal::error_line(
+                "warning: `--sandbox none`: commands run without any isolation; the run records it",
+            );
             return Ok(Backend::None);
         }
     };
     let key = identity();
     let path = context.state_dir().join(MEMORY);
-    let remembered: Value = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let remembered: Value =
+        std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
     let known = |backend: Backend| remembered["key"] == key && remembered["works"][backend.name()] == true;
     if let Some(backend) = candidates.iter().copied().find(|backend| known(*backend)) {
         return Ok(backend);
@@ -55,13 +58,16 @@ pub(crate) async fn backend(context: &Context) -> Result<Backend, CliError> {
 /// What a trial depends on: the boot, and this very program.
 fn identity() -> Value {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let program = std::fs::metadata("/proc/self/exe").map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec())).ok();
+    let program =
+        std::fs::metadata("/proc/self/exe").map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec())).ok();
     json!({ "boot": boot.trim(), "program": program, "uid": rustix::process::getuid().as_raw() })
 }
 
 fn described(report: &ProbeReport) -> String {
     match &report.verdict {
-        Verdict::Works(attestation) => format!("works (kernel {}, uid {})", attestation.kernel, attestation.host_uid),
+        Verdict::Works(attestation) => {
+            format!("works (kernel {}, uid {})", attestation.kernel, attestation.host_uid)
+        }
         Verdict::Broken { reason } => format!("does not work here: {reason}"),
     }
 }
@@ -76,7 +82,8 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
         reports.push(probe(backend).await);
     }
     let git = std::process::Command::new("git").arg("--version").output();
-    let git = git.ok().filter(|output| output.status.success()).map(|output| terminal::clean_bytes(&output.stdout));
+    let git =
+        git.ok().filter(|output| output.status.success()).map(|output| terminal::clean_bytes(&output.stdout));
     let store = context.store().await;
     let usable = reports.iter().any(works);
     if context.format == Format::Json {
@@ -88,11 +95,21 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
             Ok(_) => json!("usable"),
             Err(error) => json!(format!("{error:?}")),
         };
-        terminal::line(&json!({ "sandboxes": sandboxes, "git": git, "state": state, "project": context.project }).to_string());
+        terminal::line(
+            &json!({ "sandboxes": sandboxes, "git": git, "state": state, "project": context.project })
+                .to_string(),
+        );
     } else {
         terminal::line(&format!("project    {}", context.project.display()));
-        terminal::line(&format!("state      {} ({})", context.state_dir().display(), if store.is_ok() { "usable" } else { "not usable" }));
-        terminal::line(&format!("git        {}", git.as_deref().map_or("not found; install git 2.40 or newer", str::trim)));
+        terminal::line(&format!(
+            "state      {} ({})",
+            context.state_dir().display(),
+            if store.is_ok() { "usable" } else { "not usable" }
+        ));
+        terminal::line(&format!(
+            "git        {}",
+            git.as_deref().map_or("not found; install git 2.40 or newer", str::trim)
+        ));
         for report in &reports {
             terminal::line(&format!("{:10} {}", report.backend.name(), terminal::clean(&described(report))));
         }

@@ -15,7 +15,10 @@ pub(crate) fn explain(context: &Context, what: &str, blueprint: Option<&str>) ->
     let json = context.format == Format::Json;
     if let Ok(code) = what.parse::<Code>() {
         if json {
-            terminal::line(&json!({ "code": code, "title": code.title(), "explanation": code.explanation() }).to_string());
+            terminal::line(
+                &json!({ "code": code, "title": code.title(), "explanation": code.explanation() })
+                    .to_string(),
+            );
             return Ok(Exit::Succeeded);
         }
         terminal::line(&format!("{code}: {}", code.title()));
@@ -40,7 +43,10 @@ pub(crate) fn explain(context: &Context, what: &str, blueprint: Option<&str>) ->
         });
     };
     if json {
-        terminal::line(&json!({ "node": what, "blueprint": program.name, "sentences": sentences(graph, ix) }).to_string());
+        terminal::line(
+            &json!({ "node": what, "blueprint": program.name, "sentences": sentences(graph, ix) })
+                .to_string(),
+        );
         return Ok(Exit::Succeeded);
     }
     for sentence in sentences(graph, ix) {
@@ -58,11 +64,16 @@ fn sentences(graph: &Graph, ix: NodeIx) -> Vec<String> {
     let needs = needs.join(", ");
     said.push(match (node.needs.len(), node.join) {
         (0, _) => "It needs no other node, so it may start at once.".to_owned(),
-        (_, blueprint_core::format::Join::All) => format!("It runs when {needs} succeeded, and is skipped if one of them did not."),
+        (_, blueprint_core::format::Join::All) => {
+            format!("It runs when {needs} succeeded, and is skipped if one of them did not.")
+        }
         (_, blueprint_core::format::Join::Any) => format!("It runs as soon as one of {needs} succeeded."),
-        (_, blueprint_core::format::Join::Settled) => format!("It runs when {needs} came to an end, whichever."),
+        (_, blueprint_core::format::Join::Settled) => {
+            format!("It runs when {needs} came to an end, whichever.")
+        }
     });
-    let waits: Vec<String> = graph.before(ix).filter(|(_, edge)| *edge == Edge::Order).map(|(before, _)| name(&before)).collect();
+    let waits: Vec<String> =
+        graph.before(ix).filter(|(_, edge)| *edge == Edge::Order).map(|(before, _)| name(&before)).collect();
     if !waits.is_empty() {
         said.push(format!("It also waits for {}, because it needs something inside a repair that ends there: what a repair makes is final only when it is closed.", waits.join(", ")));
     }
@@ -72,28 +83,50 @@ fn sentences(graph: &Graph, ix: NodeIx) -> Vec<String> {
     if let Some(region) = node.repair {
         let region = &graph.regions[region.0 as usize];
         let members: Vec<String> = region.members.iter().map(name).collect();
-        said.push(format!("When it fails, {} go round again, {} rounds in all; then a person takes over.", members.join(", "), region.rounds));
+        said.push(format!(
+            "When it fails, {} go round again, {} rounds in all; then a person takes over.",
+            members.join(", "),
+            region.rounds
+        ));
     }
     for region in graph.regions.iter().filter(|region| region.closer != ix && region.members.contains(&ix)) {
-        said.push(format!("It goes round again when {} fails, {} rounds in all.", name(&region.closer), region.rounds));
+        said.push(format!(
+            "It goes round again when {} fails, {} rounds in all.",
+            name(&region.closer),
+            region.rounds
+        ));
     }
     if node.retry.attempts > 1 {
         let classes: Vec<&str> = node.retry.on.iter().map(|class| class.as_str()).collect();
-        said.push(format!("It is tried up to {} times when it fails by {}.", node.retry.attempts, classes.join(", ")));
+        said.push(format!(
+            "It is tried up to {} times when it fails by {}.",
+            node.retry.attempts,
+            classes.join(", ")
+        ));
     }
     if let Some(timeout) = node.timeout {
         said.push(format!("One attempt may take {}.", blueprint_runtime::human(timeout)));
     }
     said.push(match node.workspace {
-        blueprint_core::format::Workspace::Write => "It works on a checkout of what its needs left, and what it leaves is its output.".to_owned(),
-        blueprint_core::format::Workspace::Scratch => "It works on a checkout of what its needs left, and what it leaves is thrown away.".to_owned(),
-        blueprint_core::format::Workspace::Read => "It sees a checkout of what its needs left and cannot change it.".to_owned(),
+        blueprint_core::format::Workspace::Write => {
+            "It works on a checkout of what its needs left, and what it leaves is its output.".to_owned()
+        }
+        blueprint_core::format::Workspace::Scratch => {
+            "It works on a checkout of what its needs left, and what it leaves is thrown away.".to_owned()
+        }
+        blueprint_core::format::Workspace::Read => {
+            "It sees a checkout of what its needs left and cannot change it.".to_owned()
+        }
         blueprint_core::format::Workspace::None => "It does not see the workspace.".to_owned(),
     });
     if let Action::Use(uses) = &node.action
         && let Some(each) = &uses.each
     {
-        said.push(format!("It runs once for each item of `{}`, {} at a time.", each.list.source(), each.max_parallel));
+        said.push(format!(
+            "It runs once for each item of `{}`, {} at a time.",
+            each.list.source(),
+            each.max_parallel
+        ));
     }
     said.push(format!("Its tier is {}.", node.tier));
     said

@@ -14,7 +14,12 @@ use crate::draw::{self, Group, Picture, PictureEdge, PictureNode, Region, Rounds
 use crate::error::{CliError, Exit};
 use crate::terminal;
 
-pub(crate) async fn graph(context: &Context, what: &str, kind: GraphKind, output: Option<&Path>) -> Result<Exit, CliError> {
+pub(crate) async fn graph(
+    context: &Context,
+    what: &str,
+    kind: GraphKind,
+    output: Option<&Path>,
+) -> Result<Exit, CliError> {
     let picture = match run_picture(context, what).await? {
         Some(picture) => picture,
         None => {
@@ -29,8 +34,9 @@ pub(crate) async fn graph(context: &Context, what: &str, kind: GraphKind, output
     };
     match output {
         None => terminal::line(text.trim_end()),
-        Some(path) => std::fs::write(path, text)
-            .map_err(|error| CliError::environment(format!("`{}` cannot be written", path.display())).because(&error))?,
+        Some(path) => std::fs::write(path, text).map_err(|error| {
+            CliError::environment(format!("`{}` cannot be written", path.display())).because(&error)
+        })?,
     }
     Ok(Exit::Succeeded)
 }
@@ -48,12 +54,20 @@ async fn run_picture(context: &Context, what: &str) -> Result<Option<Picture>, C
 }
 
 fn picture(program: &Program, state: Option<&State>) -> Picture {
-    let mut picture = Picture { title: program.name.clone(), subtitle: program.summary.clone(), ..Picture::default() };
+    let mut picture =
+        Picture { title: program.name.clone(), subtitle: program.summary.clone(), ..Picture::default() };
     add(&mut picture, program, program.root(), "", None, state);
     picture
 }
 
-fn add(picture: &mut Picture, program: &Program, graph: &Graph, prefix: &str, group: Option<usize>, state: Option<&State>) {
+fn add(
+    picture: &mut Picture,
+    program: &Program,
+    graph: &Graph,
+    prefix: &str,
+    group: Option<usize>,
+    state: Option<&State>,
+) {
     let id = |ix: NodeIx| format!("{prefix}{}", graph.node(ix).name);
     for number in 0..graph.nodes.len() as u32 {
         let ix = NodeIx(number);
@@ -63,7 +77,9 @@ fn add(picture: &mut Picture, program: &Program, graph: &Graph, prefix: &str, gr
             Action::Use(uses) => Some((program.graph(uses.graph), uses)),
             _ => None,
         };
-        let body = inner.filter(|(inner, _)| inner.kind == blueprint_core::graph::SubKind::Body).map(|(inner, _)| &inner.nodes[0]);
+        let body = inner
+            .filter(|(inner, _)| inner.kind == blueprint_core::graph::SubKind::Body)
+            .map(|(inner, _)| &inner.nodes[0]);
         let shown = body.unwrap_or(node);
         drawn.kind = kind(&shown.action);
         drawn.tier = Some(tier(shown.tier));
@@ -75,14 +91,17 @@ fn add(picture: &mut Picture, program: &Program, graph: &Graph, prefix: &str, gr
         if let Some(instance) = state.and_then(|state| state.at(&id(ix)).map(|inst| state.instance(inst))) {
             drawn.state = Some(node_state(instance.phase));
             if let (Some(from), Some(to)) = (instance.started_at, instance.ended_at) {
-                drawn.badge = Some(blueprint_runtime::human(std::time::Duration::from_millis(to.saturating_sub(from))));
+                drawn.badge =
+                    Some(blueprint_runtime::human(std::time::Duration::from_millis(to.saturating_sub(from))));
             }
         }
         picture.nodes.push(drawn);
         for need in graph.needs(ix) {
             picture.edges.push(PictureEdge::needs(id(*need), id(ix)));
         }
-        if let Some((inner, _)) = inner.filter(|(inner, _)| inner.kind == blueprint_core::graph::SubKind::Blueprint) {
+        if let Some((inner, _)) =
+            inner.filter(|(inner, _)| inner.kind == blueprint_core::graph::SubKind::Blueprint)
+        {
             let title = format!("{} · {}", node.name, inner.name);
             picture.groups.push(Group { id: id(ix), title, parent: group });
             let here = picture.groups.len() - 1;
@@ -99,14 +118,24 @@ fn add(picture: &mut Picture, program: &Program, graph: &Graph, prefix: &str, gr
 fn detail(action: &Action) -> Option<String> {
     match action {
         Action::Run(run) => Some(run.argv.join(" ").lines().map(str::trim).collect::<Vec<_>>().join(" ")),
-        Action::Edit(edits) => Some(edits.iter().map(|edit| edit.file.as_str()).filter(|file| !file.is_empty()).collect::<Vec<_>>().join(", ")),
+        Action::Edit(edits) => Some(
+            edits
+                .iter()
+                .map(|edit| edit.file.as_str())
+                .filter(|file| !file.is_empty())
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
         Action::Http(http) => Some(format!("{} {}", http.method, http.url.source())),
         Action::Wait(pause) => Some(blueprint_runtime::human(*pause)),
         Action::Gate(gate) => Some(format!("{} approval{}", gate.min, if gate.min == 1 { "" } else { "s" })),
-        Action::Use(uses) => uses.each.as_ref().map(|each| format!("each {}", each.list.source())).or_else(|| {
-            let with: Vec<String> = uses.with.iter().map(|(name, value)| format!("{name} = {}", spelled(value))).collect();
-            (!with.is_empty()).then(|| with.join(", "))
-        }),
+        Action::Use(uses) => {
+            uses.each.as_ref().map(|each| format!("each {}", each.list.source())).or_else(|| {
+                let with: Vec<String> =
+                    uses.with.iter().map(|(name, value)| format!("{name} = {}", spelled(value))).collect();
+                (!with.is_empty()).then(|| with.join(", "))
+            })
+        }
         Action::Agent | Action::Ci | Action::Forge => None,
     }
 }

@@ -9,7 +9,8 @@ use crate::terminal;
 const FIRST: &str = include_str!("first.toml");
 
 pub(crate) fn init(context: &Context, name: &str) -> Result<Exit, CliError> {
-    let good = !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
+    let good = !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_');
     if !good {
         return Err(CliError::usage(format!("`{}` is not a name for a blueprint", terminal::clean(name)))
             .hint("use lower-case letters, digits, `-` and `_`"));
@@ -18,7 +19,11 @@ pub(crate) fn init(context: &Context, name: &str) -> Result<Exit, CliError> {
     let path = folder.join("blueprint.toml");
     let failed = |error: std::io::Error| {
         let said = CliError::environment(format!("`{}` cannot be made", path.display())).because(&error);
-        if error.kind() == std::io::ErrorKind::AlreadyExists { said.hint("choose another name: `blueprint init NAME`") } else { said }
+        if error.kind() == std::io::ErrorKind::AlreadyExists {
+            said.hint("choose another name: `blueprint init NAME`")
+        } else {
+            said
+        }
     };
     std::fs::create_dir_all(&folder).map_err(failed)?;
     let mut file = std::fs::OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed)?;

@@ -15,7 +15,12 @@ use crate::context::Context;
 use crate::error::{CliError, Exit, from_error};
 use crate::terminal;
 
-pub(crate) async fn logs(context: &Context, run: Option<&str>, node: Option<&str>, follow: bool) -> Result<Exit, CliError> {
+pub(crate) async fn logs(
+    context: &Context,
+    run: Option<&str>,
+    node: Option<&str>,
+    follow: bool,
+) -> Result<Exit, CliError> {
     let engine = context.engine(Backend::None).await?;
     let id = context.find_run(&engine.store, run).await?;
     let mut changes = engine.store.changes().await.map_err(|error| from_error(Exit::Environment, &error))?;
@@ -46,7 +51,13 @@ pub(crate) async fn logs(context: &Context, run: Option<&str>, node: Option<&str
 type Live = std::collections::BTreeMap<(String, u32), usize>;
 
 /// Prints the log of an attempt that came to an end, less what was printed while it was written.
-fn finished(context: &Context, engine: &Engine, entry: &Entry, wanted: Option<&str>, live: &mut Live) -> Result<(), CliError> {
+fn finished(
+    context: &Context,
+    engine: &Engine,
+    entry: &Entry,
+    wanted: Option<&str>,
+    live: &mut Live,
+) -> Result<(), CliError> {
     let (node, attempt, record) = match &entry.event {
         Event::NodeSucceeded { node, attempt, success } => (node, *attempt, &success.record),
         Event::NodeFailed { node, attempt, failure } => (node, *attempt, &failure.record),
@@ -82,7 +93,9 @@ fn print(context: &Context, node: &str, attempt: u32, log: &[u8]) {
         let text = String::from_utf8_lossy(&line.text);
         if context.format == Format::Json {
             let stream = if line.stream == Stream::Stdout { "stdout" } else { "stderr" };
-            terminal::line(&json!({ "node": node, "attempt": attempt, "stream": stream, "text": text }).to_string());
+            terminal::line(
+                &json!({ "node": node, "attempt": attempt, "stream": stream, "text": text }).to_string(),
+            );
         } else {
             terminal::line(&format!("{node} | {}", terminal::clean(&text)));
         }

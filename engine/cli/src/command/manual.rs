@@ -21,7 +21,8 @@ pub(crate) fn completions(shell: clap_complete::Shell) -> Exit {
 }
 
 pub(crate) fn man(dir: Option<&Path>) -> Result<Exit, CliError> {
-    let failed = |error: std::io::Error| CliError::environment("the manual cannot be written").because(&error);
+    let failed =
+        |error: std::io::Error| CliError::environment("the manual cannot be written").because(&error);
     match dir {
         Some(dir) => clap_mangen::generate_to(Args::command(), dir).map_err(failed)?,
         None => {

@@ -37,9 +37,13 @@ pub(crate) async fn dispatch(args: Args) -> Result<Exit, CliError> {
             run::resume(&Context::new(global, Some(&settings))?, &settings, run.as_deref()).await
         }
         Command::Status { run } => status::status(&plain()?, run.as_deref()).await,
-        Command::Logs { run, node, follow } => logs::logs(&plain()?, run.as_deref(), node.as_deref(), follow).await,
+        Command::Logs { run, node, follow } => {
+            logs::logs(&plain()?, run.as_deref(), node.as_deref(), follow).await
+        }
         Command::Show { run, node } => show::show(&plain()?, run.as_deref(), node.as_deref()).await,
-        Command::Diff { run, node, stat } => diff::diff(&plain()?, run.as_deref(), node.as_deref(), stat).await,
+        Command::Diff { run, node, stat } => {
+            diff::diff(&plain()?, run.as_deref(), node.as_deref(), stat).await
+        }
         Command::Approve(decide) => {
             let context = Context::new(global, Some(&decide.settings))?;
             decide::decide(&context, &decide, blueprint_core::run::Decision::Approved).await
@@ -55,9 +59,13 @@ pub(crate) async fn dispatch(args: Args) -> Result<Exit, CliError> {
         Command::Fork { run, from, settings } => {
             run::fork(&Context::new(global, Some(&settings))?, &settings, &run, &from).await
         }
-        Command::Graph { what, kind, output } => graph::graph(&plain()?, &what, kind, output.as_deref()).await,
+        Command::Graph { what, kind, output } => {
+            graph::graph(&plain()?, &what, kind, output.as_deref()).await
+        }
         Command::Explain { what, blueprint } => explain::explain(&plain()?, &what, blueprint.as_deref()),
-        Command::Audit { command: AuditCommand::Verify { run } } => audit::verify(&plain()?, run.as_deref()).await,
+        Command::Audit { command: AuditCommand::Verify { run } } => {
+            audit::verify(&plain()?, run.as_deref()).await
+        }
         Command::Schema => Ok(manual::schema()),
         Command::Config { command: ConfigCommand::Show } => Ok(config::show(&plain()?)),
         Command::Doctor => doctor::doctor(&plain()?).await,

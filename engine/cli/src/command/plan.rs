@@ -14,12 +14,15 @@ pub(crate) fn plan(context: &Context, name: &str) -> Result<Exit, CliError> {
     let (_, program) = check::sound(context, name)?;
     if context.format == Format::Json {
         let graphs: Vec<Value> = program.graphs.iter().map(|graph| json!({ "name": graph.name, "nodes": order(graph).into_iter().map(|ix| described(&program, graph, ix)).collect::<Vec<_>>() })).collect();
-        terminal::line(&json!({ "blueprint": program.name, "digest": program.digest, "graphs": graphs }).to_string());
+        terminal::line(
+            &json!({ "blueprint": program.name, "digest": program.digest, "graphs": graphs }).to_string(),
+        );
         return Ok(Exit::Succeeded);
     }
     terminal::line(&format!("{} ({})", program.name, program.digest.get(..12).unwrap_or_default()));
     for input in &program.root().inputs {
-        let default = input.default.as_ref().map_or_else(|| ", required".to_owned(), |default| format!(" = {default}"));
+        let default =
+            input.default.as_ref().map_or_else(|| ", required".to_owned(), |default| format!(" = {default}"));
         terminal::line(&format!("  input {}: {}{default}", input.name, input.type_name()));
     }
     print(&program, program.root(), 1);
@@ -28,7 +31,8 @@ pub(crate) fn plan(context: &Context, name: &str) -> Result<Exit, CliError> {
 
 /// The nodes in an order in which they could run.
 fn order(graph: &Graph) -> Vec<NodeIx> {
-    let mut sorted: Vec<NodeIx> = toposort(&graph.dag, None).unwrap_or_default().into_iter().map(|index| graph.dag[index]).collect();
+    let mut sorted: Vec<NodeIx> =
+        toposort(&graph.dag, None).unwrap_or_default().into_iter().map(|index| graph.dag[index]).collect();
     let depth = depths(graph, &sorted);
     sorted.sort_by_key(|ix| (depth[ix.at()], *ix));
     sorted
@@ -66,10 +70,20 @@ fn print(program: &Program, graph: &Graph, indent: usize) {
             let region = &graph.regions[region.0 as usize];
             notes.push(format!("up to {} rounds from {}", region.rounds, graph.node(region.from).name));
         }
-        terminal::line(&format!("{pad}{:>3}. {:20} {:5} {}", depth[ix.at()] + 1, node.name, node.action.kind(), terminal::clean(&notes.join("; "))));
+        terminal::line(&format!(
+            "{pad}{:>3}. {:20} {:5} {}",
+            depth[ix.at()] + 1,
+            node.name,
+            node.action.kind(),
+            terminal::clean(&notes.join("; "))
+        ));
         if let Action::Use(uses) = &node.action {
             if let Some(each) = &uses.each {
-                terminal::line(&format!("{pad}     for each of {}, {} at a time", terminal::clean(each.list.source()), each.max_parallel));
+                terminal::line(&format!(
+                    "{pad}     for each of {}, {} at a time",
+                    terminal::clean(each.list.source()),
+                    each.max_parallel
+                ));
             }
             print(program, program.graph(uses.graph), indent + 2);
         }

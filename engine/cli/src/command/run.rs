@@ -59,14 +59,23 @@ pub(crate) async fn run(context: &Context, settings: &RunSettings, asked: &Asked
     drive(context, settings, &engine, driver, progress, &id).await
 }
 
-pub(crate) async fn resume(context: &Context, settings: &RunSettings, run: Option<&str>) -> Result<Exit, CliError> {
+pub(crate) async fn resume(
+    context: &Context,
+    settings: &RunSettings,
+    run: Option<&str>,
+) -> Result<Exit, CliError> {
     let store = context.store().await?;
     let id = context.find_run_where(&store, run, "run to resume", unfinished).await?;
     drop(store.close().await);
     take_over(context, settings, &id, None).await
 }
 
-pub(crate) async fn retry(context: &Context, settings: &RunSettings, run: &str, node: &str) -> Result<Exit, CliError> {
+pub(crate) async fn retry(
+    context: &Context,
+    settings: &RunSettings,
+    run: &str,
+    node: &str,
+) -> Result<Exit, CliError> {
     let store = context.store().await?;
     let id = context.find_run(&store, Some(run)).await?;
     drop(store.close().await);
@@ -87,15 +96,21 @@ pub(crate) async fn take_over(
         let known = opened.state.at(node).filter(|inst| opened.state.instance(*inst).scope == 0);
         let Some(inst) = known else { return Err(no_node(&opened.state, node)) };
         if !opened.state.instance(inst).phase.is_settled() {
-            return Err(CliError::usage(format!("`{node}` has not come to an end: it is {}", opened.state.instance(inst).phase.as_str()))
-                .hint(format!("`blueprint resume {id}` goes on with the run")));
+            return Err(CliError::usage(format!(
+                "`{node}` has not come to an end: it is {}",
+                opened.state.instance(inst).phase.as_str()
+            ))
+            .hint(format!("`blueprint resume {id}` goes on with the run")));
         }
     } else if let blueprint_core::run::RunStatus::Finished(outcome) = opened.state.status() {
         return Err(CliError::usage(format!("run {id} has ended: it {}", worded(outcome)))
             .hint(format!("`blueprint retry {id} NODE` tries a node again, `blueprint fork {id} --from NODE` starts a new run")));
     }
     let backend = backend_for(context, opened.state.program()).await?;
-    let engine = Engine { settings: blueprint_runtime::shared::Settings { backend, ..engine.settings.clone() }, ..engine };
+    let engine = Engine {
+        settings: blueprint_runtime::shared::Settings { backend, ..engine.settings.clone() },
+        ..engine
+    };
     let progress = progress::start(context, settings, opened.state.program(), id);
     let mut driver = engine.resume(id, progress.observer()).await.map_err(start_failed)?;
     progress.replay(&opened);
@@ -106,7 +121,12 @@ pub(crate) async fn take_over(
     drive(context, settings, &engine, driver, progress, id).await
 }
 
-pub(crate) async fn fork(context: &Context, settings: &RunSettings, run: &str, from: &str) -> Result<Exit, CliError> {
+pub(crate) async fn fork(
+    context: &Context,
+    settings: &RunSettings,
+    run: &str,
+    from: &str,
+) -> Result<Exit, CliError> {
     let engine = context.engine(Backend::None).await?;
     let id = context.find_run(&engine.store, Some(run)).await?;
     let parent = engine.open(&id).await.map_err(start_failed)?;
@@ -114,10 +134,16 @@ pub(crate) async fn fork(context: &Context, settings: &RunSettings, run: &str, f
         return Err(no_node(&parent.state, from));
     }
     let backend = backend_for(context, parent.state.program()).await?;
-    let engine = Engine { settings: blueprint_runtime::shared::Settings { backend, ..engine.settings.clone() }, ..engine };
+    let engine = Engine {
+        settings: blueprint_runtime::shared::Settings { backend, ..engine.settings.clone() },
+        ..engine
+    };
     let new_id = new_id();
     let progress = progress::start(context, settings, parent.state.program(), &new_id);
-    let driver = engine.fork(&parent, from, &new_id, &user(context), progress.observer()).await.map_err(start_failed)?;
+    let driver = engine
+        .fork(&parent, from, &new_id, &user(context), progress.observer())
+        .await
+        .map_err(start_failed)?;
     drive(context, settings, &engine, driver, progress, &new_id).await
 }
 
@@ -225,24 +251,38 @@ fn refuse_later_kinds(program: &Program) -> Result<(), CliError> {
 fn inputs(program: &Program, asked: &Asked) -> Result<(Value, BTreeMap<String, SecretSource>), CliError> {
     let specs = &program.root().inputs;
     let known = || {
-        let names: Vec<String> = specs.iter().map(|spec| format!("{} ({})", spec.name, spec.type_name())).collect();
-        if names.is_empty() { "it takes no inputs".to_owned() } else { format!("its inputs are {}", names.join(", ")) }
+        let names: Vec<String> =
+            specs.iter().map(|spec| format!("{} ({})", spec.name, spec.type_name())).collect();
+        if names.is_empty() {
+            "it takes no inputs".to_owned()
+        } else {
+            format!("its inputs are {}", names.join(", "))
+        }
     };
     let mut values = Map::new();
     for given in &asked.inputs {
         let Some((name, text)) = given.split_once('=') else {
-            return Err(CliError::usage(format!("`{}` is not an input", terminal::clean(given))).hint("write it as NAME=VALUE"));
+            return Err(CliError::usage(format!("`{}` is not an input", terminal::clean(given)))
+                .hint("write it as NAME=VALUE"));
         };
         let Some(spec) = specs.iter().find(|spec| *spec.name == *name) else {
-            let error = CliError::usage(format!("`{}` has no input `{}`", program.name, terminal::clean(name)));
+            let error =
+                CliError::usage(format!("`{}` has no input `{}`", program.name, terminal::clean(name)));
             let near = blueprint_core::finding::nearest(name, specs.iter().map(|spec| &*spec.name));
             return Err(error.hint(near.map_or_else(known, |near| format!("did you mean `{near}`?"))));
         };
         if spec.ty == InputType::Secret {
-            return Err(CliError::usage(format!("the input `{name}` is a secret and is not given on the command line"))
-                .hint(format!("`--secret {name}=env:VARIABLE` or `--secret {name}=file:PATH`")));
+            return Err(CliError::usage(format!(
+                "the input `{name}` is a secret and is not given on the command line"
+            ))
+            .hint(format!("`--secret {name}=env:VARIABLE` or `--secret {name}=file:PATH`")));
         }
-        let value = spec.parse(text).map_err(|error| CliError::usage(format!("the input `{name}` does not fit: {}", terminal::clean(&error.to_string()))))?;
+        let value = spec.parse(text).map_err(|error| {
+            CliError::usage(format!(
+                "the input `{name}` does not fit: {}",
+                terminal::clean(&error.to_string())
+            ))
+        })?;
         if values.insert(name.to_owned(), value).is_some() {
             return Err(CliError::usage(format!("the input `{name}` is given twice")).hint("give it once"));
         }
@@ -262,7 +302,12 @@ fn inputs(program: &Program, asked: &Asked) -> Result<(Value, BTreeMap<String, S
             return Err(CliError::usage("a secret is not given as NAME=env:VARIABLE or NAME=file:PATH"));
         };
         if !specs.iter().any(|spec| *spec.name == *name && spec.ty == InputType::Secret) {
-            return Err(CliError::usage(format!("`{}` has no secret `{}`", program.name, terminal::clean(&name))).hint(known()));
+            return Err(CliError::usage(format!(
+                "`{}` has no secret `{}`",
+                program.name,
+                terminal::clean(&name)
+            ))
+            .hint(known()));
         }
         if secrets.insert(name.clone(), source).is_some() {
             return Err(CliError::usage(format!("the secret `{name}` is given twice")).hint("give it once"));
@@ -277,9 +322,19 @@ fn inputs(program: &Program, asked: &Asked) -> Result<(Value, BTreeMap<String, S
                 values.insert(spec.name.to_string(), default.clone());
             }
             None => {
-                let how = if spec.ty == InputType::Secret { format!("--secret {}=env:VARIABLE", spec.name) } else { format!("--input {}=VALUE", spec.name) };
+                let how = if spec.ty == InputType::Secret {
+                    format!("--secret {}=env:VARIABLE", spec.name)
+                } else {
+                    format!("--input {}=VALUE", spec.name)
+                };
                 let help = spec.help.as_ref().map_or_else(String::new, |help| format!(" ({help})"));
-                return Err(CliError::usage(format!("`{}` needs the input `{}`, {}{help}", program.name, spec.name, spec.type_name())).hint(how));
+                return Err(CliError::usage(format!(
+                    "`{}` needs the input `{}`, {}{help}",
+                    program.name,
+                    spec.name,
+                    spec.type_name()
+                ))
+                .hint(how));
             }
         }
     }
@@ -293,7 +348,8 @@ fn say_base(context: &Context, base: &Base) {
     match &base.left_out {
         LeftOut::Nothing => {}
         LeftOut::Changes(paths) => {
-            let some: Vec<String> = paths.iter().take(3).map(|path| terminal::clean(&path.to_string())).collect();
+            let some: Vec<String> =
+                paths.iter().take(3).map(|path| terminal::clean(&path.to_string())).collect();
             let more = if paths.len() > 3 { format!(" and {} more", paths.len() - 3) } else { String::new() };
             terminal::error_line(&format!(
                 "note: the run starts from the last commit and does not see your changes to {}{more}; `--include-dirty` includes them",
@@ -301,7 +357,10 @@ fn say_base(context: &Context, base: &Base) {
             ));
         }
         LeftOut::Unknown { reason } => {
-            terminal::error_line(&format!("note: the run starts from the last commit; whether files differ from it is not known: {}", terminal::clean(reason)));
+            terminal::error_line(&format!(
+                "note: the run starts from the last commit; whether files differ from it is not known: {}",
+                terminal::clean(reason)
+            ));
         }
     }
 }
@@ -326,7 +385,9 @@ fn drive_failed(error: &DriveError, id: &str) -> CliError {
 
 pub(crate) fn user(context: &Context) -> String {
     let named = ["USER", "LOGNAME"].iter().find_map(|name| context.environment.get(*name).cloned());
-    named.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+    named
+        .filter(|name| !name.trim().is_empty())
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }
 
 fn new_id() -> String {

@@ -37,7 +37,11 @@ fn whole(context: &Context, opened: &OpenedRun) {
     }
     if let Some(start) = state.start() {
         terminal::line(&format!("run        {}", opened.id));
-        terminal::line(&format!("blueprint  {} ({})", start.blueprint, start.digest.get(..12).unwrap_or_default()));
+        terminal::line(&format!(
+            "blueprint  {} ({})",
+            start.blueprint,
+            start.digest.get(..12).unwrap_or_default()
+        ));
         terminal::line(&format!("started by {}", clean(&start.by)));
         if let Some(parent) = &start.forked_from {
             terminal::line(&format!("forked from {parent}"));
@@ -55,7 +59,8 @@ fn whole(context: &Context, opened: &OpenedRun) {
     for entry in &opened.entries {
         told.fold(entry.at_ms, &entry.event);
         if let Some((node, _, text)) = event_line(&entry.event, &told) {
-            let at = blueprint_runtime::human(std::time::Duration::from_millis(entry.at_ms.saturating_sub(first)));
+            let at =
+                blueprint_runtime::human(std::time::Duration::from_millis(entry.at_ms.saturating_sub(first)));
             terminal::line(&format!("{:>5}  +{at:<10} {node:20}  {text}", entry.seq));
         }
     }
@@ -87,9 +92,15 @@ fn one(context: &Context, engine: &Engine, opened: &OpenedRun, node: &str) -> Re
     };
     let outputs = fetched(instance.outputs.as_ref())?;
     let escalation = fetched(instance.escalation.as_ref())?;
-    let attestation = match instance.record.get("attestation").and_then(Value::as_str).and_then(|digest| digest.parse().ok()) {
+    let attestation = match instance
+        .record
+        .get("attestation")
+        .and_then(Value::as_str)
+        .and_then(|digest| digest.parse().ok())
+    {
         Some(digest) => {
-            let bytes = engine.store.blobs().get(digest).map_err(|error| from_error(Exit::Environment, &error))?;
+            let bytes =
+                engine.store.blobs().get(digest).map_err(|error| from_error(Exit::Environment, &error))?;
             serde_json::from_slice(&bytes).unwrap_or_default()
         }
         None => Value::Null,
@@ -115,7 +126,14 @@ fn one(context: &Context, engine: &Engine, opened: &OpenedRun, node: &str) -> Re
             row("asks", ask);
         }
         if instance.phase == Phase::Waiting {
-            row("decide", &format!("blueprint approve {} {node} --subject {} --resume", opened.id, gate.subject.get(..12).unwrap_or_default()));
+            row(
+                "decide",
+                &format!(
+                    "blueprint approve {} {node} --subject {} --resume",
+                    opened.id,
+                    gate.subject.get(..12).unwrap_or_default()
+                ),
+            );
         }
     }
     if let Some(outputs) = &outputs {
@@ -128,7 +146,8 @@ fn one(context: &Context, engine: &Engine, opened: &OpenedRun, node: &str) -> Re
         row("failure", &format!("{}: {}", failure.class.as_str(), failure.message));
     }
     if let Value::Object(record) = &instance.record {
-        for (name, value) in record.iter().filter(|(name, value)| *name != "attestation" && !value.is_null()) {
+        for (name, value) in record.iter().filter(|(name, value)| *name != "attestation" && !value.is_null())
+        {
             row(name, &value.to_string());
         }
     }

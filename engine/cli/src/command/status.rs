@@ -42,8 +42,14 @@ pub(crate) async fn status(context: &Context, run: Option<&str>) -> Result<Exit,
             terminal::line("no runs yet; start one with `blueprint run NAME`");
         } else {
             for run in runs {
-                let when = jiff::Timestamp::from_millisecond(run.created_at_ms).map_or_else(|_| String::new(), |at| format!("{at:.0}"));
-                terminal::line(&format!("{}  {when}  {:10}  {}", run.id, clean(&run.status), clean(&run.blueprint)));
+                let when = jiff::Timestamp::from_millisecond(run.created_at_ms)
+                    .map_or_else(|_| String::new(), |at| format!("{at:.0}"));
+                terminal::line(&format!(
+                    "{}  {when}  {:10}  {}",
+                    run.id,
+                    clean(&run.status),
+                    clean(&run.blueprint)
+                ));
             }
         }
         return Ok(Exit::Succeeded);
@@ -51,7 +57,8 @@ pub(crate) async fn status(context: &Context, run: Option<&str>) -> Result<Exit,
     let id = context.find_run(&engine.store, Some(run)).await?;
     let opened = engine.open(&id).await.map_err(start_failed)?;
     let now = i64::try_from(Clock::system().now_ms()).unwrap_or(i64::MAX);
-    let holder = engine.store.holder(&id, now).await.map_err(|error| from_error(Exit::Environment, &error))?;
+    let holder =
+        engine.store.holder(&id, now).await.map_err(|error| from_error(Exit::Environment, &error))?;
     let holder = holder.filter(lives);
     let state = &opened.state;
     let word = match state.status() {
@@ -90,10 +97,17 @@ pub(crate) async fn status(context: &Context, run: Option<&str>) -> Result<Exit,
         if instance.attempt > instance.round {
             more.push(format!("attempt {}", instance.attempt));
         }
-        if let Some(failure) = instance.failure.as_ref().filter(|_| instance.phase == blueprint_core::run::Phase::Failed) {
+        if let Some(failure) =
+            instance.failure.as_ref().filter(|_| instance.phase == blueprint_core::run::Phase::Failed)
+        {
             more.push(clean(failure.message.lines().next().unwrap_or_default()));
         }
-        terminal::line(&format!("{style}{mark}{style:#} {:width$}  {:10}  {}", instance.path, instance.phase.as_str(), more.join(", ")));
+        terminal::line(&format!(
+            "{style}{mark}{style:#} {:width$}  {:10}  {}",
+            instance.path,
+            instance.phase.as_str(),
+            more.join(", ")
+        ));
     }
     Ok(Exit::Succeeded)
 }

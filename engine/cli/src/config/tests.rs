@@ -16,7 +16,13 @@ fn sources(env: &[(&str, &str)], project: &str, user: &str) -> Sources {
         env.iter().map(|&(name, text)| (name.to_owned(), text.to_owned())).collect();
     env.entry("HOME".to_owned()).or_insert_with(|| "/home/ada".to_owned());
     let file = |path: &str, text: &str| (!text.is_empty()).then(|| (PathBuf::from(path), text.to_owned()));
-    Sources { flags: Flags::default(), folder: PathBuf::from("/work/repo"), env, project: file(PROJECT, project), user: file(USER, user) }
+    Sources {
+        flags: Flags::default(),
+        folder: PathBuf::from("/work/repo"),
+        env,
+        project: file(PROJECT, project),
+        user: file(USER, user),
+    }
 }
 
 fn good(env: &[(&str, &str)], project: &str, user: &str) -> Resolved {
@@ -282,7 +288,10 @@ fn no_color_is_respected_below_our_own_variable() {
 
 #[test]
 fn runs_are_kept_in_the_project() {
-    assert_eq!(good(&[("XDG_STATE_HOME", "/state")], "", "").state(), Some(Path::new("/work/repo/.blueprint")));
+    assert_eq!(
+        good(&[("XDG_STATE_HOME", "/state")], "", "").state(),
+        Some(Path::new("/work/repo/.blueprint"))
+    );
     assert_eq!(good(&[("HOME", "")], "", "").state(), Some(Path::new("/work/repo/.blueprint")));
 }
 

@@ -31,7 +31,8 @@ impl Observer for JsonStream {
         if !self.quiet {
             let stream = if line.stream == Stream::Stdout { "stdout" } else { "stderr" };
             let text = String::from_utf8_lossy(&line.text);
-            let line = json!({ "type": "output", "node": node, "attempt": attempt, "stream": stream, "text": text });
+            let line =
+                json!({ "type": "output", "node": node, "attempt": attempt, "stream": stream, "text": text });
             terminal::line(&line.to_string());
         }
     }

@@ -44,7 +44,10 @@ impl Observer for Lines {
         if let Some((node, phase, text)) = event_line(&entry.event, state) {
             // No-op pauses of large graphs would only be noise.
             let (mark, style) = phase_mark(phase);
-            terminal::error_line(&format!("{style}{mark}{style:#} {node:width$}  {text}", width = self.width));
+            terminal::error_line(&format!(
+                "{style}{mark}{style:#} {node:width$}  {text}",
+                width = self.width
+            ));
         }
     }
 

@@ -13,13 +13,20 @@ use crate::terminal::{self, clean};
 /// Prints it.
 pub(crate) fn summary(context: &Context, id: &str, state: &State, end: &DriveEnd) {
     if context.format == Format::Json {
-        terminal::line(&json!({ "type": "end", "run": id, "outcome": end_word(end), "nodes": counts(state) }).to_string());
+        terminal::line(
+            &json!({ "type": "end", "run": id, "outcome": end_word(end), "nodes": counts(state) })
+                .to_string(),
+        );
         return;
     }
     for (_, instance) in state.instances().filter(|(_, instance)| instance.phase == Phase::Failed) {
         let (mark, style) = phase_mark(Phase::Failed);
         let failure = instance.failure.as_ref().map_or_else(String::new, |failure| failure.message.clone());
-        terminal::error_line(&format!("{style}{mark} {}{style:#}: {}", instance.path, clean(failure.lines().next().unwrap_or_default())));
+        terminal::error_line(&format!(
+            "{style}{mark} {}{style:#}: {}",
+            instance.path,
+            clean(failure.lines().next().unwrap_or_default())
+        ));
     }
     let counts = counts(state);
     let spelled: Vec<String> = counts
@@ -36,7 +43,10 @@ pub(crate) fn summary(context: &Context, id: &str, state: &State, end: &DriveEnd
             let failed = state.instances().find(|(_, instance)| instance.phase == Phase::Failed);
             if let Some((_, instance)) = failed {
                 if instance.escalation.is_some() {
-                    terminal::error_line(&format!("  everything to take over: blueprint show {id} {}", instance.path));
+                    terminal::error_line(&format!(
+                        "  everything to take over: blueprint show {id} {}",
+                        instance.path
+                    ));
                 }
                 terminal::error_line(&format!("  its output: blueprint logs {id} {}", instance.path));
             }
@@ -47,7 +57,9 @@ pub(crate) fn summary(context: &Context, id: &str, state: &State, end: &DriveEnd
                 terminal::error_line(&format!("  look: blueprint show {id} {gate}"));
                 terminal::error_line(&format!("  decide: blueprint approve {id} {gate} --resume, or reject"));
             }
-            if let Some(due) = next_due_ms.and_then(|due| jiff::Timestamp::from_millisecond(i64::try_from(due).ok()?).ok()) {
+            if let Some(due) =
+                next_due_ms.and_then(|due| jiff::Timestamp::from_millisecond(i64::try_from(due).ok()?).ok())
+            {
                 terminal::error_line(&format!("  goes on by itself when resumed after {due:.0}"));
             }
         }

@@ -30,7 +30,8 @@ impl Tree {
         let nodes = program.root().nodes.len();
         let width = program.root().nodes.iter().map(|node| node.name.len()).max().unwrap_or(0).min(32);
         let total = all.add(ProgressBar::new(nodes as u64));
-        let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {elapsed}").unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {elapsed}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
         total.set_style(style);
         total.set_prefix(format!("{} {}", program.name, id.get(..12).unwrap_or(id)));
         total.enable_steady_tick(Duration::from_millis(200));
@@ -53,7 +54,10 @@ impl Tree {
     }
 
     fn count(&self, state: &State) {
-        let ended = state.instances().filter(|(_, instance)| instance.scope == 0 && instance.phase.is_settled()).count();
+        let ended = state
+            .instances()
+            .filter(|(_, instance)| instance.scope == 0 && instance.phase.is_settled())
+            .count();
         self.total.set_position(ended as u64);
     }
 
@@ -68,7 +72,8 @@ impl Observer for Tree {
         let Some((node, phase, text)) = event_line(&entry.event, state) else { return };
         if let Event::Issued(Command::StartNode { .. }) = &entry.event {
             let bar = self.all.insert_before(&self.total, ProgressBar::new_spinner());
-            let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed:>4} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+            let style = ProgressStyle::with_template("{spinner} {prefix} {elapsed:>4} {wide_msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner());
             bar.set_style(style);
             bar.set_prefix(format!("{node:width$}", width = self.width));
             bar.enable_steady_tick(Duration::from_millis(100));

@@ -1,6 +1,6 @@
 //! Facts in words, a line each. Text that came from nodes or people is cleaned here.
 
-use blueprint_core::run::{Command, Decision, Event, Evaluated, LostBecause, Phase, State, TimerPurpose};
+use blueprint_core::run::{Command, Decision, Evaluated, Event, LostBecause, Phase, State, TimerPurpose};
 
 use crate::terminal::clean;
 
@@ -26,11 +26,15 @@ pub(crate) fn event_line(event: &Event, state: &State) -> Option<(String, Phase,
     let took = |node: &str| {
         at(node)
             .and_then(|instance| Some(instance.ended_at?.saturating_sub(instance.started_at?)))
-            .map_or_else(String::new, |ms| format!(" in {}", blueprint_runtime::human(std::time::Duration::from_millis(ms))))
+            .map_or_else(String::new, |ms| {
+                format!(" in {}", blueprint_runtime::human(std::time::Duration::from_millis(ms)))
+            })
     };
     let line = match event {
         Event::Issued(Command::StartNode { node, attempt, round }) => {
-            let which = |what: &str, number: u32| if number > 1 { format!(", {what} {number}") } else { String::new() };
+            let which = |what: &str, number: u32| {
+                if number > 1 { format!(", {what} {number}") } else { String::new() }
+            };
             let more = which("round", *round) + &which("attempt", *attempt);
             (node.to_string(), Phase::Running, format!("started{more}"))
         }
@@ -43,11 +47,17 @@ pub(crate) fn event_line(event: &Event, state: &State) -> Option<(String, Phase,
             (node, Phase::Backoff, format!("another try in {pause}"))
         }
         Event::NodeEvaluated { node, result, .. } => match result {
-            Evaluated::Skip => (node.to_string(), Phase::Skipped, "skipped: its condition is false".to_owned()),
+            Evaluated::Skip => {
+                (node.to_string(), Phase::Skipped, "skipped: its condition is false".to_owned())
+            }
             Evaluated::Run => return None,
-            Evaluated::Expand { count, .. } => (node.to_string(), Phase::Expanded, format!("runs {count} times")),
+            Evaluated::Expand { count, .. } => {
+                (node.to_string(), Phase::Expanded, format!("runs {count} times"))
+            }
         },
-        Event::NodeSucceeded { node, .. } => (node.to_string(), Phase::Succeeded, format!("succeeded{}", took(node))),
+        Event::NodeSucceeded { node, .. } => {
+            (node.to_string(), Phase::Succeeded, format!("succeeded{}", took(node)))
+        }
         Event::NodeFailed { node, failure, .. } => {
             let message = clean(failure.message.lines().next().unwrap_or_default());
             (node.to_string(), Phase::Failed, format!("failed ({}): {message}", failure.class.as_str()))
@@ -61,8 +71,14 @@ pub(crate) fn event_line(event: &Event, state: &State) -> Option<(String, Phase,
             (node.to_string(), Phase::Cancelled, why.to_owned())
         }
         Event::GateOpened { node, ask, subject, .. } => {
-            let ask = ask.as_ref().map_or_else(String::new, |ask| format!(": {}", clean(ask.lines().next().unwrap_or_default())));
-            (node.to_string(), Phase::Waiting, format!("asks for approval of {}{ask}", subject.get(..12).unwrap_or(subject)))
+            let ask = ask.as_ref().map_or_else(String::new, |ask| {
+                format!(": {}", clean(ask.lines().next().unwrap_or_default()))
+            });
+            (
+                node.to_string(),
+                Phase::Waiting,
+                format!("asks for approval of {}{ask}", subject.get(..12).unwrap_or(subject)),
+            )
         }
         Event::GateDecided { node, decision, by, reason, .. } => {
             let (phase, word) = match decision {
@@ -76,10 +92,16 @@ pub(crate) fn event_line(event: &Event, state: &State) -> Option<(String, Phase,
             (String::new(), Phase::Failed, "the time budget of the run is used up".to_owned())
         }
         Event::Escalated { node, .. } => (node.to_string(), Phase::Failed, "handed to a person".to_owned()),
-        Event::CancelRequested { by, .. } => (String::new(), Phase::Cancelled, format!("cancelled by {}", clean(by))),
-        Event::RetryRequested { node, by } => (node.to_string(), Phase::Ready, format!("is to be tried again, says {}", clean(by))),
+        Event::CancelRequested { by, .. } => {
+            (String::new(), Phase::Cancelled, format!("cancelled by {}", clean(by)))
+        }
+        Event::RetryRequested { node, by } => {
+            (node.to_string(), Phase::Ready, format!("is to be tried again, says {}", clean(by)))
+        }
         Event::NodeAdopted { node, .. } => (node.to_string(), Phase::Succeeded, "taken over".to_owned()),
-        Event::RunStarted(_) | Event::DriverStarted { .. } | Event::Issued(_) | Event::TimerFired { .. } => return None,
+        Event::RunStarted(_) | Event::DriverStarted { .. } | Event::Issued(_) | Event::TimerFired { .. } => {
+            return None;
+        }
     };
     Some(line)
 }

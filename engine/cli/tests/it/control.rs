@@ -35,7 +35,10 @@ impl Chain {
     fn new() -> Self {
         let lab = Lab::in_git();
         lab.blueprint("chain", CHAIN);
-        let inputs = [format!("flag={}", lab.beside("flag").display()), format!("counter={}", lab.beside("counter").display())];
+        let inputs = [
+            format!("flag={}", lab.beside("flag").display()),
+            format!("counter={}", lab.beside("counter").display()),
+        ];
         Self { lab, inputs }
     }
 
@@ -121,7 +124,9 @@ fn a_run_is_cancelled_from_another_process() {
     let mut driver = lab.start(&["run", "long"]);
     driver.wait_for_err("| begun");
     let run = lab.run();
-    lab.say(&["cancel", &run, "--reason", "changed my mind"]).ends(0).mentions("by the process that drives it");
+    lab.say(&["cancel", &run, "--reason", "changed my mind"])
+        .ends(0)
+        .mentions("by the process that drives it");
     driver.end().ends(1).mentions("was cancelled");
     let status = lab.status(&run);
     assert_eq!(status["status"], "cancelled");
@@ -144,7 +149,10 @@ fn a_run_that_waits_is_cancelled_without_a_driver() {
 #[test]
 fn of_two_processes_one_drives_and_the_other_says_who_does() {
     let lab = Lab::in_git();
-    lab.blueprint("gated", "[nodes.review]\ngate = {}\n[nodes.after]\nneeds = [\"review\"]\nrun = \"true\"\n");
+    lab.blueprint(
+        "gated",
+        "[nodes.review]\ngate = {}\n[nodes.after]\nneeds = [\"review\"]\nrun = \"true\"\n",
+    );
     let mut first = lab.start(&["run", "gated", "--wait"]);
     first.wait_for_err("asks for approval");
     let run = lab.run();
@@ -167,7 +175,10 @@ fn of_two_processes_one_drives_and_the_other_says_who_does() {
 #[test]
 fn of_many_that_resume_at_once_exactly_one_drives() {
     let lab = Lab::new();
-    lab.blueprint("gated", "[nodes.pause]\nwait = \"300ms\"\n[nodes.review]\nneeds = [\"pause\"]\ngate = {}\n");
+    lab.blueprint(
+        "gated",
+        "[nodes.pause]\nwait = \"300ms\"\n[nodes.review]\nneeds = [\"pause\"]\ngate = {}\n",
+    );
     let mut starter = lab.start(&["run", "gated", "--wait"]);
     starter.wait_for_err("asks for approval");
     let run = lab.run();
@@ -176,7 +187,9 @@ fn of_many_that_resume_at_once_exactly_one_drives() {
     let drivers: Vec<_> = (0..4).map(|_| lab.start(&["resume", &run, "--wait"])).collect();
     let mut drivers = drivers;
     // The others give up; the one that is left goes on.
-    wait_until("one is left", || (drivers.iter_mut().filter_map(|driver| (!driver.is_over()).then_some(())).count() == 1).then_some(()));
+    wait_until("one is left", || {
+        (drivers.iter_mut().filter_map(|driver| (!driver.is_over()).then_some(())).count() == 1).then_some(())
+    });
     lab.say(&["approve", &run]).ends(0);
     let codes: Vec<_> = drivers.into_iter().map(|driver| driver.end().status.code()).collect();
     assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");

@@ -87,7 +87,8 @@ fn running_without_a_sandbox_is_said_and_recorded() {
     let run = lab.run();
     assert!(lab.say(&["show", &run]).out.contains("isolation  none"));
     assert_eq!(lab.show(&run, "only")["record"]["isolation"], "none");
-    let driver = lab.events(&run).into_iter().find(|event| event["event"]["driver_started"].is_object()).unwrap();
+    let driver =
+        lab.events(&run).into_iter().find(|event| event["event"]["driver_started"].is_object()).unwrap();
     assert_eq!(driver["event"]["driver_started"]["isolation"], "none");
     // Nothing that lasts can make this choice.
     lab.say_with(&[("BLUEPRINT_SANDBOX", "none")], &["run", "one"]).ends(2).mentions("--sandbox none");
@@ -122,7 +123,8 @@ fn a_project_is_found_from_inside_of_it_and_a_blueprint_by_its_path() {
     from("blueprints/one", &["run", "./blueprint.toml"]).ends(0);
     from("..", &["-C", "project", "run", "one"]).ends(0);
     assert_eq!(lab.runs().len(), 4);
-    std::fs::write(lab.beside("outside.toml"), "schema = 1\nname = \"outside\"\n[nodes.a]\nwait = \"0s\"\n").unwrap();
+    std::fs::write(lab.beside("outside.toml"), "schema = 1\nname = \"outside\"\n[nodes.a]\nwait = \"0s\"\n")
+        .unwrap();
     lab.say(&["run", "../outside.toml"]).ends(2).mentions("is outside the project");
 }
 
@@ -151,7 +153,10 @@ fn without_a_sandbox_that_works_nothing_is_started() {
         // A fixed place is better than a search path; then there is nothing to hide here.
         return;
     }
-    said.ends(3).mentions("this machine cannot isolate commands, so nothing was started").mentions("blueprint doctor").mentions("--sandbox none");
+    said.ends(3)
+        .mentions("this machine cannot isolate commands, so nothing was started")
+        .mentions("blueprint doctor")
+        .mentions("--sandbox none");
     assert!(lab.runs().is_empty());
 }
 

@@ -54,7 +54,10 @@ run   = "true"
     lab.say(&["run", "branches"]).ends(0).mentions("report  | skipped");
     let run = lab.run();
     let nodes = ["look", "docs", "code", "behind", "either", "report", "deploy"];
-    assert_eq!(phases(&lab, &run, &nodes), ["succeeded", "succeeded", "skipped", "skipped", "succeeded", "succeeded", "skipped"]);
+    assert_eq!(
+        phases(&lab, &run, &nodes),
+        ["succeeded", "succeeded", "skipped", "skipped", "succeeded", "succeeded", "skipped"]
+    );
     lab.say(&["run", "branches", "-i", "deploy=true"]).ends(0);
     assert_eq!(phases(&lab, &lab.run(), &["deploy"]), ["succeeded"]);
 }
@@ -79,7 +82,10 @@ run   = "true"
 "#,
     );
     lab.say(&["run", "failing"]).ends(1).mentions("✗ bad: `false` exited with 1");
-    assert_eq!(phases(&lab, &lab.run(), &["bad", "good", "all", "cleanup"]), ["failed", "succeeded", "skipped", "succeeded"]);
+    assert_eq!(
+        phases(&lab, &lab.run(), &["bad", "good", "all", "cleanup"]),
+        ["failed", "succeeded", "skipped", "succeeded"]
+    );
 }
 
 #[test]
@@ -115,7 +121,17 @@ run   = "printf '%s\\n'"
 args  = ["nodes.map.seen | max", "nodes.map.item | length"]
 "#,
     );
-    lab.say(&["run", "mapped", "--sandbox", "none", "--jobs", "8", "-i", &format!("busy={}", busy.display())]).ends(0);
+    lab.say(&[
+        "run",
+        "mapped",
+        "--sandbox",
+        "none",
+        "--jobs",
+        "8",
+        "-i",
+        &format!("busy={}", busy.display()),
+    ])
+    .ends(0);
     let run = lab.run();
     let log = lab.say(&["logs", &run, "after"]).ends(0).out;
     let most: u32 = log.lines().next().unwrap().trim_start_matches("after | ").parse().unwrap();
@@ -209,8 +225,12 @@ retry = { attempts = 4, backoff = "20ms", on = ["timeout"] }
 "#,
     );
     let tries = lab.beside("tries");
-    let said = lab.say(&["run", "flaky", "--sandbox", "none", "-i", &format!("tries={}", tries.display())]).ends(1);
-    let said = said.mentions("took longer than 200 ms").mentions("another try in 20 ms").mentions("another try in 40 ms");
+    let said =
+        lab.say(&["run", "flaky", "--sandbox", "none", "-i", &format!("tries={}", tries.display())]).ends(1);
+    let said = said
+        .mentions("took longer than 200 ms")
+        .mentions("another try in 20 ms")
+        .mentions("another try in 40 ms");
     assert_eq!(std::fs::read_to_string(&tries).unwrap().lines().count(), 3);
     let run = lab.run();
     let status = lab.status(&run);
@@ -256,7 +276,9 @@ fn parallel_changes_are_merged_and_a_conflict_is_a_failure_of_its_own_class() {
     lab.blueprint("merging", &blueprint("right"));
     lab.say(&["run", "merging"]).ends(0).mentions("join   | left").mentions("join   | right");
     lab.blueprint("merging", &blueprint("left"));
-    lab.say(&["run", "merging"]).ends(1).mentions("failed (conflict): parallel nodes changed the same places: left");
+    lab.say(&["run", "merging"])
+        .ends(1)
+        .mentions("failed (conflict): parallel nodes changed the same places: left");
 }
 
 #[test]
@@ -264,7 +286,11 @@ fn a_run_of_many_nodes_without_commands_needs_no_sandbox() {
     let lab = Lab::new();
     let mut text = "[defaults]\nworkspace = \"none\"\n".to_owned();
     for number in 0..200 {
-        let needs = if number < 10 { String::new() } else { format!("needs = [\"n{}\", \"n{}\"]\n", number - 10, number - 7) };
+        let needs = if number < 10 {
+            String::new()
+        } else {
+            format!("needs = [\"n{}\", \"n{}\"]\n", number - 10, number - 7)
+        };
         text = format!("{text}[nodes.n{number}]\nwait = \"0s\"\n{needs}");
     }
     lab.blueprint("many", &text);

@@ -49,7 +49,19 @@ fn a_run_leaves_at_a_gate_and_says_what_to_type() {
 fn approved_and_resumed_a_run_goes_on_to_its_end() {
     let (lab, run) = waiting(GATED);
     let subject = subject(&lab, &run);
-    lab.say(&["approve", &run, "review", "--subject", &subject[..12], "--reason", "looks right", "--resume", "--sandbox", "none"]).ends(0);
+    lab.say(&[
+        "approve",
+        &run,
+        "review",
+        "--subject",
+        &subject[..12],
+        "--reason",
+        "looks right",
+        "--resume",
+        "--sandbox",
+        "none",
+    ])
+    .ends(0);
     assert_eq!(lab.status(&run)["status"], "succeeded");
     let told = lab.say(&["show", &run]).ends(0);
     assert!(told.out.contains("approved by ada: looks right"), "{told}");
@@ -61,7 +73,9 @@ fn approved_and_resumed_a_run_goes_on_to_its_end() {
 fn an_approval_of_something_else_is_refused_and_changes_nothing() {
     let (lab, run) = waiting(GATED);
     let before = lab.events(&run);
-    lab.say(&["approve", &run, "--subject", "0123456789abcdef", "--resume", "--sandbox", "none"]).ends(2).mentions("asks about");
+    lab.say(&["approve", &run, "--subject", "0123456789abcdef", "--resume", "--sandbox", "none"])
+        .ends(2)
+        .mentions("asks about");
     // Too little of a digest says nothing.
     let subject = subject(&lab, &run);
     lab.say(&["approve", &run, "--subject", &subject[..4]]).ends(2);
@@ -75,7 +89,9 @@ fn an_approval_of_something_else_is_refused_and_changes_nothing() {
 #[test]
 fn a_rejected_run_ends_with_its_own_code_and_nothing_behind_the_gate_runs() {
     let (lab, run) = waiting(GATED);
-    lab.say(&["reject", &run, "--reason", "not like this", "--resume", "--sandbox", "none"]).ends(4).mentions("rejected by ada");
+    lab.say(&["reject", &run, "--reason", "not like this", "--resume", "--sandbox", "none"])
+        .ends(4)
+        .mentions("rejected by ada");
     assert_eq!(lab.status(&run)["status"], "rejected");
     assert_eq!(lab.phase(&run, "ship"), "skipped");
 }
@@ -119,7 +135,10 @@ fn a_yes_that_comes_too_late_is_a_no() {
     late.blueprint("gated", &GATED.replace("ask = \"Ship it?\"", "expires = \"1s\""));
     late.say(&["run", "gated", "--sandbox", "none"]).ends(75);
     let run = late.run();
-    let opened = late.events(&run).iter().find(|event| event["event"]["gate_opened"].is_object()).unwrap()["at_ms"].as_u64().unwrap();
+    let opened =
+        late.events(&run).iter().find(|event| event["event"]["gate_opened"].is_object()).unwrap()["at_ms"]
+            .as_u64()
+            .unwrap();
     wait_until("the gate closes", || (now_ms() > opened + 1_500).then_some(()));
     late.say(&["approve", &run, "--resume", "--sandbox", "none"]).ends(2).mentions("closed");
     late.say(&["resume", &run, "--sandbox", "none"]).ends(4);
@@ -196,7 +215,10 @@ fn a_rejected_change_is_worked_on_and_not_started_anew() {
 #[test]
 fn an_unanswered_gate_can_be_handed_over() {
     let lab = Lab::in_git();
-    lab.blueprint("gated", &GATED.replace("ask = \"Ship it?\"", "expires = \"300ms\", on_timeout = \"escalate\""));
+    lab.blueprint(
+        "gated",
+        &GATED.replace("ask = \"Ship it?\"", "expires = \"300ms\", on_timeout = \"escalate\""),
+    );
     lab.say(&["run", "gated", "--sandbox", "none", "--wait"]).ends(4);
     let run = lab.run();
     assert_eq!(lab.status(&run)["status"], "escalated");

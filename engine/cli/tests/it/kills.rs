@@ -154,7 +154,9 @@ fn end_of(lab: &Lab, run: &str) -> End {
     let status = lab.status(run);
     let nodes = status["nodes"].as_array().unwrap().iter();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
-    let mut nodes: Vec<_> = nodes.map(|node| (text(&node["node"]), text(&node["phase"]), node["round"].as_u64().unwrap())).collect();
+    let mut nodes: Vec<_> = nodes
+        .map(|node| (text(&node["node"]), text(&node["phase"]), node["round"].as_u64().unwrap()))
+        .collect();
     nodes.sort();
     End { status: text(&status["status"]), nodes, diff: lab.diff(run) }
 }
@@ -173,7 +175,10 @@ fn on_record(events: &[Value]) -> OnRecord {
         let event = &event["event"];
         let start = &event["issued"]["start_node"];
         if let Some(node) = start["node"].as_str() {
-            started.insert((node.to_owned(), start["attempt"].as_u64().unwrap()), format!("{node} {}", start["round"]));
+            started.insert(
+                (node.to_owned(), start["attempt"].as_u64().unwrap()),
+                format!("{node} {}", start["round"]),
+            );
         }
         for kind in ["node_succeeded", "node_failed", "command_lost"] {
             let end = &event[kind];
@@ -208,7 +213,11 @@ impl Place {
     /// the witness.
     fn next(&mut self) -> std::path::PathBuf {
         self.runs += 1;
-        if self.sandbox_free { self.lab.beside(&format!("counter-{}", self.runs)) } else { "/dev/null".into() }
+        if self.sandbox_free {
+            self.lab.beside(&format!("counter-{}", self.runs))
+        } else {
+            "/dev/null".into()
+        }
     }
 }
 
@@ -256,7 +265,13 @@ fn undisturbed(place: &mut Place, settings: &[&str]) -> (End, Counts, usize) {
 }
 
 /// Kills a run once at an event and lets it go on. Says how far the journal was.
-fn kill_and_go_on(place: &mut Place, variable: &str, event: u64, settings: &[&str], expected: &(End, Counts, usize)) -> Option<u64> {
+fn kill_and_go_on(
+    place: &mut Place,
+    variable: &str,
+    event: u64,
+    settings: &[&str],
+    expected: &(End, Counts, usize),
+) -> Option<u64> {
     let counter = place.next();
     let (lab, free) = (&place.lab, place.sandbox_free);
     let at = event.to_string();
@@ -297,7 +312,11 @@ fn kill_and_go_on(place: &mut Place, variable: &str, event: u64, settings: &[&st
         assert_eq!(counts.keys().collect::<Vec<_>>(), each, "{what}");
         for (work, count) in &counts {
             if record.ended.contains(work) {
-                assert_eq!((*count, before.get(work)), (1, Some(&1)), "{what}: {work} has an outcome and ran again");
+                assert_eq!(
+                    (*count, before.get(work)),
+                    (1, Some(&1)),
+                    "{what}: {work} has an outcome and ran again"
+                );
             } else if record.under_way.contains(work) {
                 assert!((1..=2).contains(count), "{what}: {work} ran {count} times");
             } else {
@@ -364,15 +383,22 @@ fn killed_from_outside_at_any_time_a_run_ends_the_same() {
         let counter = place.next();
         let lab = &place.lab;
         let input = format!("counter={}", counter.display());
-        let mut driver = lab.start(&[&["run", "everything", "-i", &input, "--format", "json"], FREE].concat());
-        let reached = |driver: &super::lab::Running| driver.out().matches("\"type\":\"event\"").count() as u64 >= target;
-        wait_until("the event is durable or the run is over", || (reached(&driver) || driver.is_over()).then_some(()));
+        let mut driver =
+            lab.start(&[&["run", "everything", "-i", &input, "--format", "json"], FREE].concat());
+        let reached = |driver: &super::lab::Running| {
+            driver.out().matches("\"type\":\"event\"").count() as u64 >= target
+        };
+        wait_until("the event is durable or the run is over", || {
+            (reached(&driver) || driver.is_over()).then_some(())
+        });
         if driver.is_over() {
             // It came to the gate first: what is behind the gate is killed in its place.
             driver.end().ends(75);
             let id = lab.run();
             driver = lab.start(&[&["approve", &id, "--format", "json"], FREE, &["--resume"]].concat());
-            wait_until("anything is said or it is over", || (!driver.out().is_empty() || driver.is_over()).then_some(()));
+            wait_until("anything is said or it is over", || {
+                (!driver.out().is_empty() || driver.is_over()).then_some(())
+            });
         }
         driver.signal(rustix::process::Signal::KILL);
         deaths += u32::from(driver.end().was_killed());

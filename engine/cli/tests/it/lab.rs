@@ -80,7 +80,10 @@ impl Lab {
 
     /// Writes a blueprint: the nodes and what else is given, under a name.
     pub(crate) fn blueprint(&self, name: &str, text: &str) {
-        self.write(&format!("blueprints/{name}/blueprint.toml"), &format!("schema = 1\nname = \"{name}\"\n{text}"));
+        self.write(
+            &format!("blueprints/{name}/blueprint.toml"),
+            &format!("schema = 1\nname = \"{name}\"\n{text}"),
+        );
         if self.project().join(".git").exists() {
             self.commit();
         }
@@ -88,7 +91,14 @@ impl Lab {
 
     pub(crate) fn git(&self, args: &[&str]) -> String {
         let output = Command::new("git")
-            .args(["-c", "user.name=Somebody", "-c", "user.email=somebody@example.org", "-c", "init.defaultBranch=main"])
+            .args([
+                "-c",
+                "user.name=Somebody",
+                "-c",
+                "user.email=somebody@example.org",
+                "-c",
+                "init.defaultBranch=main",
+            ])
             .args(args)
             .current_dir(self.project())
             .env_clear()
@@ -259,19 +269,28 @@ impl Said {
     /// Standard output as a JSON value a line.
     #[track_caller]
     pub(crate) fn json_lines(&self) -> Vec<Value> {
-        let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON: {error}: {line}\n{self}"));
+        let parse = |line| {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("not JSON: {error}: {line}\n{self}"))
+        };
         self.out.lines().map(parse).collect()
     }
 }
 
 impl std::fmt::Display for Said {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} ended with {}\n--- stdout\n{}\n--- stderr\n{}", self.asked, self.status, self.out, self.err)
+        write!(
+            f,
+            "{} ended with {}\n--- stdout\n{}\n--- stderr\n{}",
+            self.asked, self.status, self.out, self.err
+        )
     }
 }
 
 fn plain(text: &str) -> String {
-    text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 impl Running {
@@ -314,7 +333,12 @@ impl Running {
         let started = Instant::now();
         while !plain(&self.err()).contains(text) {
             let over = self.is_over() && !plain(&self.err()).contains(text);
-            assert!(!over && started.elapsed() < DEADLINE, "never said `{text}`:\n{}\n{}", self.out(), self.err());
+            assert!(
+                !over && started.elapsed() < DEADLINE,
+                "never said `{text}`:\n{}\n{}",
+                self.out(),
+                self.err()
+            );
             std::thread::yield_now();
             std::thread::park_timeout(Duration::from_millis(2));
         }
@@ -383,6 +407,8 @@ pub(crate) fn wait_for_orphans(run: &str) {
     wait_until("no process of the run is left", || {
         let processes = std::fs::read_dir("/proc").unwrap().flatten();
         let mut environments = processes.filter_map(|entry| std::fs::read(entry.path().join("environ")).ok());
-        (!environments.any(|environment| environment.split(|byte| *byte == 0).any(|set| set == mark.as_bytes()))).then_some(())
+        (!environments
+            .any(|environment| environment.split(|byte| *byte == 0).any(|set| set == mark.as_bytes())))
+        .then_some(())
     });
 }

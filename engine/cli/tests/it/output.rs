@@ -27,7 +27,11 @@ exit 1
     let run = lab.run();
     for asked in [&["logs", &run][..], &["show", &run], &["status", &run], &["show", &run, "paint"]] {
         let said = lab.say(asked).ends(0);
-        assert!(!said.out.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{:?}", said.out);
+        assert!(
+            !said.out.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'),
+            "{:?}",
+            said.out
+        );
     }
 }
 
@@ -37,7 +41,13 @@ fn names_and_reasons_from_people_are_cleaned_too() {
     lab.blueprint("gated", "[nodes.review]\ngate = {}\n");
     lab.say(&["run", "gated"]).ends(75);
     let run = lab.run();
-    lab.say_with(&[("USER", "\u{1b}[31mmallory")], &["approve", &run, "--reason", "\u{1b}]0;x\u{7}fine", "--resume"]).ends(0).mentions("approved by mallory: fine").conceals("\u{1b}");
+    lab.say_with(
+        &[("USER", "\u{1b}[31mmallory")],
+        &["approve", &run, "--reason", "\u{1b}]0;x\u{7}fine", "--resume"],
+    )
+    .ends(0)
+    .mentions("approved by mallory: fine")
+    .conceals("\u{1b}");
     let said = lab.say(&["show", &run, "\u{1b}[2Jnode"]).ends(2);
     assert!(!said.err.contains('\u{1b}'), "{said}");
 }
@@ -57,7 +67,10 @@ fn the_stream_for_programs_is_a_json_object_a_line() {
     assert_eq!(text, ["one", "", "two"]);
     let run = lab.run();
     let last = lines.last().unwrap();
-    assert_eq!((&last["type"], &last["outcome"], &last["run"]), (&"end".into(), &"failed".into(), &run.as_str().into()));
+    assert_eq!(
+        (&last["type"], &last["outcome"], &last["run"]),
+        (&"end".into(), &"failed".into(), &run.as_str().into())
+    );
     // What was streamed is what is on record.
     let events: Vec<&Value> = of("event").iter().map(|line| &line["event"]).collect();
     let kept = lab.events(&run);
@@ -71,8 +84,19 @@ fn every_command_for_reading_speaks_json() {
     lab.say(&["run", "one"]).ends(0);
     let run = lab.run();
     let one = [
-        &["status"][..], &["status", &run], &["show", &run], &["show", &run, "only"], &["check", "one"], &["plan", "one"],
-        &["audit", "verify"], &["config", "show"], &["doctor"], &["explain", "BP001"], &["explain", "only", "--blueprint", "one"], &["diff", &run], &["diff", &run, "--stat"],
+        &["status"][..],
+        &["status", &run],
+        &["show", &run],
+        &["show", &run, "only"],
+        &["check", "one"],
+        &["plan", "one"],
+        &["audit", "verify"],
+        &["config", "show"],
+        &["doctor"],
+        &["explain", "BP001"],
+        &["explain", "only", "--blueprint", "one"],
+        &["diff", &run],
+        &["diff", &run, "--stat"],
     ];
     for asked in one {
         let said = lab.say(&[asked, &["--format", "json"]].concat());
@@ -100,7 +124,8 @@ run   = "echo after"
 "#,
     );
     let flag = lab.beside("flag");
-    let driver = lab.start(&["run", "lasting", "--sandbox", "none", "-i", &format!("flag={}", flag.display())]);
+    let driver =
+        lab.start(&["run", "lasting", "--sandbox", "none", "-i", &format!("flag={}", flag.display())]);
     let run = lab.wait_for_run();
     let mut follower = lab.start(&["logs", "-f", &run]);
     wait_until("the first line is there", || {

@@ -41,11 +41,18 @@ fn a_verify_that_passes_the_third_time_succeeds_with_three_rounds_on_record() {
     let status = lab.status(&run);
     assert_eq!(status["status"], "succeeded");
     for node in ["fix", "verify"] {
-        assert_eq!((&node_of(&status, node)["round"], &node_of(&status, node)["phase"]), (&3.into(), &"succeeded".into()));
+        assert_eq!(
+            (&node_of(&status, node)["round"], &node_of(&status, node)["phase"]),
+            (&3.into(), &"succeeded".into())
+        );
     }
     assert_eq!(rounds_started(&lab.events(&run)), [2, 3]);
     let told = lab.say(&["show", &run]).ends(0);
-    assert!(told.out.contains("round 2 of its repair begins") && told.out.contains("round 3 of its repair begins"), "{told}");
+    assert!(
+        told.out.contains("round 2 of its repair begins")
+            && told.out.contains("round 3 of its repair begins"),
+        "{told}"
+    );
     // Each round went on with what the last one left.
     let diff = lab.diff(&run);
     assert!(diff.contains("+round 1\n+round 2\n+round 3\n"), "{diff}");
@@ -73,7 +80,8 @@ fn a_verify_that_never_passes_ends_at_its_limit_with_everything_handed_over() {
     assert!(record["logs"]["fix"].as_str().unwrap().contains("fixing"), "{record}");
     assert!(record["logs"]["verify"].as_str().unwrap().contains("seen: round c"), "{record}");
     // Every command it names works as it stands there.
-    let next: Vec<&str> = record["next"].as_array().unwrap().iter().map(|next| next["type"].as_str().unwrap()).collect();
+    let next: Vec<&str> =
+        record["next"].as_array().unwrap().iter().map(|next| next["type"].as_str().unwrap()).collect();
     for command in ["show", "diff", "logs"] {
         let line = next.iter().find(|line| line.starts_with(&format!("blueprint {command}"))).unwrap();
         let words: Vec<&str> = line.split_whitespace().skip(1).collect();

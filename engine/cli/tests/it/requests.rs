@@ -6,14 +6,20 @@ use super::server::Server;
 fn ran(server: &Server, node: &str) -> (Lab, super::lab::Said) {
     let lab = Lab::new();
     let node = node.replace("SERVER", &format!("http://{}", server.address));
-    lab.blueprint("request", &format!("[inputs]\nid = {{ type = \"string\", default = \"a/b?c\" }}\n[defaults]\n{node}"));
+    lab.blueprint(
+        "request",
+        &format!("[inputs]\nid = {{ type = \"string\", default = \"a/b?c\" }}\n[defaults]\n{node}"),
+    );
     let said = lab.say(&["run", "request"]);
     (lab, said)
 }
 
 #[test]
 fn an_answer_is_checked_and_its_values_are_typed() {
-    let server = Server::answering(vec![("200 OK\r\nETag: \"v7\"\r\nContent-Type: application/json", r#"{"items": [{"n": 1}, {"n": 2}], "next": null}"#)]);
+    let server = Server::answering(vec![(
+        "200 OK\r\nETag: \"v7\"\r\nContent-Type: application/json",
+        r#"{"items": [{"n": 1}, {"n": 2}], "next": null}"#,
+    )]);
     let (lab, said) = ran(
         &server,
         r#"
@@ -39,7 +45,8 @@ args  = ["nodes.get.code", "nodes.get.tag", "nodes.get.count"]
 
 #[test]
 fn a_server_that_is_overloaded_is_asked_again_with_the_same_key() {
-    let server = Server::answering(vec![("500 Oops", "no"), ("503 Busy", "no"), ("201 Created", r#"{"id": 7}"#)]);
+    let server =
+        Server::answering(vec![("500 Oops", "no"), ("503 Busy", "no"), ("201 Created", r#"{"id": 7}"#)]);
     let (lab, said) = ran(
         &server,
         r#"
@@ -63,7 +70,10 @@ retry  = { attempts = 4, backoff = "10ms", on = ["infra"] }
 #[test]
 fn another_run_has_another_key() {
     let server = Server::answering(vec![("204 No Content", "")]);
-    let (lab, said) = ran(&server, "[nodes.make]\nhttp = { method = \"POST\", url = \"SERVER/\", body = \"hello {{ inputs.id }}\" }\n");
+    let (lab, said) = ran(
+        &server,
+        "[nodes.make]\nhttp = { method = \"POST\", url = \"SERVER/\", body = \"hello {{ inputs.id }}\" }\n",
+    );
     said.ends(0);
     lab.say(&["run", "request"]).ends(0);
     let seen = server.seen();
@@ -74,7 +84,10 @@ fn another_run_has_another_key() {
 #[test]
 fn a_refusal_is_not_asked_again() {
     let server = Server::answering(vec![("404 Not Found", "nothing here"), ("200 OK", "")]);
-    let (lab, said) = ran(&server, "[nodes.get]\nhttp = { url = \"SERVER/\" }\nretry = { attempts = 3, backoff = \"1ms\", on = [\"infra\"] }\n");
+    let (lab, said) = ran(
+        &server,
+        "[nodes.get]\nhttp = { url = \"SERVER/\" }\nretry = { attempts = 3, backoff = \"1ms\", on = [\"infra\"] }\n",
+    );
     said.ends(1).mentions("the server answered 404");
     assert_eq!(server.seen().len(), 1);
     // What it said is on record.
@@ -87,14 +100,20 @@ fn an_expected_status_is_a_success() {
     let server = Server::answering(vec![("404 Not Found", "")]);
     ran(&server, "[nodes.get]\nhttp = { url = \"SERVER/\", expect = [200, 404] }\n").1.ends(0);
     let server = Server::answering(vec![("200 OK", "")]);
-    ran(&server, "[nodes.get]\nhttp = { url = \"SERVER/\", expect = [404] }\n").1.ends(1).mentions("the server answered 200");
+    ran(&server, "[nodes.get]\nhttp = { url = \"SERVER/\", expect = [404] }\n")
+        .1
+        .ends(1)
+        .mentions("the server answered 200");
 }
 
 #[test]
 fn a_redirect_is_not_followed() {
     let other = Server::answering(vec![("200 OK", "stolen")]);
     let server = Server::answering(vec![(&format!("302 Found\r\nLocation: http://{}/", other.address), "")]);
-    ran(&server, "[nodes.get]\nhttp = { url = \"SERVER/\", headers = { authorization = \"'Bearer x'\" } }\n").1.ends(1).mentions("the server answered 302");
+    ran(&server, "[nodes.get]\nhttp = { url = \"SERVER/\", headers = { authorization = \"'Bearer x'\" } }\n")
+        .1
+        .ends(1)
+        .mentions("the server answered 302");
     assert!(other.seen().is_empty());
 }
 
@@ -110,7 +129,10 @@ fn a_server_that_is_not_there_or_silent_is_a_failure_of_its_surroundings() {
 
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap();
-    lab.blueprint("request", &format!("[nodes.get]\nhttp = {{ url = \"http://{address}/\" }}\ntimeout = \"200ms\"\n"));
+    lab.blueprint(
+        "request",
+        &format!("[nodes.get]\nhttp = {{ url = \"http://{address}/\" }}\ntimeout = \"200ms\"\n"),
+    );
     lab.say(&["run", "request"]).ends(1).mentions("failed (timeout)");
     let run = lab.run();
     assert_eq!(node_of(&lab.status(&run), "get")["failure"]["class"], "timeout");
@@ -119,9 +141,15 @@ fn a_server_that_is_not_there_or_silent_is_a_failure_of_its_surroundings() {
 #[test]
 fn an_answer_that_is_not_what_was_declared_fails_its_node() {
     let server = Server::answering(vec![("200 OK", r#"{"id": "seven"}"#)]);
-    ran(&server, "[nodes.get]\nhttp = { url = \"SERVER/\" }\noutput = { id = \"integer\" }\n").1.ends(1).mentions("the output `id` is not of type integer");
+    ran(&server, "[nodes.get]\nhttp = { url = \"SERVER/\" }\noutput = { id = \"integer\" }\n")
+        .1
+        .ends(1)
+        .mentions("the output `id` is not of type integer");
     let server = Server::answering(vec![("200 OK", "<html>")]);
-    ran(&server, "[nodes.get]\nhttp = { url = \"SERVER/\" }\noutput = { id = \"integer\" }\n").1.ends(1).mentions("the output `id` is missing");
+    ran(&server, "[nodes.get]\nhttp = { url = \"SERVER/\" }\noutput = { id = \"integer\" }\n")
+        .1
+        .ends(1)
+        .mentions("the output `id` is missing");
 }
 
 #[test]
@@ -136,7 +164,8 @@ fn a_secret_reaches_the_server_and_nothing_else() {
             server.address
         ),
     );
-    let said = lab.say_with(&[("TOKEN", "token-4f1c9a77e0")], &["run", "request", "--secret", "token=env:TOKEN"]);
+    let said =
+        lab.say_with(&[("TOKEN", "token-4f1c9a77e0")], &["run", "request", "--secret", "token=env:TOKEN"]);
     said.ends(0).conceals("token-4f1c9a77e0");
     assert_eq!(server.seen()[0].header("authorization"), Some("Bearer token-4f1c9a77e0"));
     assert_eq!(files_with(&lab.state(), b"token-4f1c9a77e0"), Vec::<std::path::PathBuf>::new());
@@ -147,7 +176,10 @@ fn a_secret_reaches_the_server_and_nothing_else() {
 fn a_request_whose_answer_was_lost_with_its_process_is_made_again_with_the_same_key() {
     let server = Server::answering(vec![("201 Created", "{}")]);
     let lab = Lab::new();
-    lab.blueprint("request", &format!("[nodes.make]\nhttp = {{ method = \"POST\", url = \"http://{}/\" }}\n", server.address));
+    lab.blueprint(
+        "request",
+        &format!("[nodes.make]\nhttp = {{ method = \"POST\", url = \"http://{}/\" }}\n", server.address),
+    );
     // The fourth event is the success of the node: the answer was here, but nobody wrote it down.
     let said = lab.say_with(&[("BLUEPRINT_CRASH_BEFORE_EVENT", "4")], &["run", "request"]);
     assert!(said.was_killed(), "{said}");

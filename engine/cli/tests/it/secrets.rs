@@ -23,7 +23,8 @@ fn base64_of(text: &str) -> Vec<String> {
 fn assert_nowhere(lab: &Lab) {
     let nothing = Vec::<PathBuf>::new();
     let hex = SECRET.bytes().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
-    for form in base64_of(SECRET).into_iter().chain([SECRET.to_owned(), hex, SECRET.chars().rev().collect()]) {
+    for form in base64_of(SECRET).into_iter().chain([SECRET.to_owned(), hex, SECRET.chars().rev().collect()])
+    {
         assert_eq!(files_with(&lab.state(), form.as_bytes()), nothing, "as {form}");
         assert_eq!(files_with(&lab.project(), form.as_bytes()), nothing, "as {form}");
     }
@@ -80,7 +81,13 @@ fn a_secret_that_is_printed_is_found_nowhere() {
     }
     assert_nowhere(&lab);
     let run = lab.run();
-    for asked in [&["logs", &run][..], &["show", &run], &["show", &run, "output"], &["show", &run, "--format", "json"], &["logs", &run, "--format", "json"]] {
+    for asked in [
+        &["logs", &run][..],
+        &["show", &run],
+        &["show", &run, "output"],
+        &["show", &run, "--format", "json"],
+        &["logs", &run, "--format", "json"],
+    ] {
         lab.say(asked).ends(0).conceals(SECRET);
     }
 }
@@ -89,7 +96,10 @@ fn a_secret_that_is_printed_is_found_nowhere() {
 fn a_secret_is_nowhere_in_the_stream_for_programs() {
     let lab = Lab::in_git();
     lab.blueprint("leaky", LEAKY);
-    let said = lab.say_with(&[("TOKEN", SECRET)], &["run", "leaky", "--secret", "token=env:TOKEN", "--format", "json", "--sandbox", "none"]);
+    let said = lab.say_with(
+        &[("TOKEN", SECRET)],
+        &["run", "leaky", "--secret", "token=env:TOKEN", "--format", "json", "--sandbox", "none"],
+    );
     let said = said.ends(0).conceals(SECRET);
     for form in base64_of(SECRET) {
         assert!(!said.out.contains(&form), "{said}");
@@ -118,7 +128,9 @@ env    = { TOKEN = "inputs.token" }
 repair = { from = "change", rounds = 2 }
 "#,
     );
-    lab.say_with(&[("TOKEN", SECRET)], &["run", "leaky", "--secret", "token=env:TOKEN"]).ends(4).conceals(SECRET);
+    lab.say_with(&[("TOKEN", SECRET)], &["run", "leaky", "--secret", "token=env:TOKEN"])
+        .ends(4)
+        .conceals(SECRET);
     assert_nowhere(&lab);
 }
 
@@ -148,7 +160,9 @@ env       = { TOKEN = "inputs.token" }
 artifacts = ["token.txt"]
 "#,
     );
-    lab.say_with(&[("TOKEN", SECRET)], &["run", "leaky", "--secret", "token=env:TOKEN"]).ends(1).mentions("holds a secret of this run");
+    lab.say_with(&[("TOKEN", SECRET)], &["run", "leaky", "--secret", "token=env:TOKEN"])
+        .ends(1)
+        .mentions("holds a secret of this run");
     assert_nowhere(&lab);
 }
 
@@ -177,7 +191,9 @@ fn a_secret_in_a_tree_is_never_committed() {
         "[inputs]\ntoken = { type = \"secret\" }\n[nodes.write]\nshell = \"sh\"\nrun = 'printf \"%s\" \"$TOKEN\" > token.txt; wc -c token.txt'\n\
          env = { TOKEN = \"inputs.token\" }\nworkspace = \"scratch\"\n",
     );
-    lab.say_with(&[("TOKEN", SECRET)], &["run", "careful", "--secret", "token=env:TOKEN"]).ends(0).mentions("33 token.txt");
+    lab.say_with(&[("TOKEN", SECRET)], &["run", "careful", "--secret", "token=env:TOKEN"])
+        .ends(0)
+        .mentions("33 token.txt");
     assert_nowhere(&lab);
 }
 
@@ -202,7 +218,9 @@ env   = { TOKEN = "inputs.token" }
     let run = lab.run();
     let events = lab.events(&run);
     lab.say(&["approve", &run]).ends(0);
-    lab.say(&["resume", &run]).ends(2).mentions("the secret `token` could not be read from the environment variable `TOKEN`");
+    lab.say(&["resume", &run])
+        .ends(2)
+        .mentions("the secret `token` could not be read from the environment variable `TOKEN`");
     assert_eq!(lab.events(&run), events);
     lab.say_with(&[("TOKEN", SECRET)], &["resume", &run]).ends(0).mentions(&SECRET.len().to_string());
     assert_nowhere(&lab);
@@ -212,13 +230,18 @@ env   = { TOKEN = "inputs.token" }
 fn a_secret_on_the_command_line_is_refused_without_being_repeated() {
     let lab = Lab::in_git();
     lab.blueprint("leaky", LEAKY);
-    lab.say(&["run", "leaky", "-i", &format!("token={SECRET}")]).ends(2).mentions("--secret token=env:VARIABLE").conceals(SECRET);
+    lab.say(&["run", "leaky", "-i", &format!("token={SECRET}")])
+        .ends(2)
+        .mentions("--secret token=env:VARIABLE")
+        .conceals(SECRET);
     lab.say(&["run", "leaky", "--secret", &format!("token={SECRET}")]).ends(2).conceals(SECRET);
     lab.say(&["run", "leaky", "--secret", SECRET]).ends(2).conceals(SECRET);
     lab.say(&["run", "leaky", "--secret", "token=env:NOT_SET"]).ends(2).mentions("NOT_SET");
     lab.say(&["run", "leaky", "--secret", "token=file:/nowhere/token"]).ends(2).mentions("/nowhere/token");
     lab.say(&["run", "leaky"]).ends(2).mentions("(A token)").mentions("--secret token=env:VARIABLE");
     // What is too short cannot be told from other text.
-    lab.say_with(&[("TOKEN", "ab")], &["run", "leaky", "--secret", "token=env:TOKEN"]).ends(2).mentions("`token`");
+    lab.say_with(&[("TOKEN", "ab")], &["run", "leaky", "--secret", "token=env:TOKEN"])
+        .ends(2)
+        .mentions("`token`");
     assert!(lab.runs().is_empty());
 }

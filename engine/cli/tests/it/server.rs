@@ -30,7 +30,8 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let seen: Arc<Mutex<Vec<Request>>> = Arc::default();
-        let answers: Vec<(String, String)> = answers.into_iter().map(|(head, body)| (head.to_owned(), body.to_owned())).collect();
+        let answers: Vec<(String, String)> =
+            answers.into_iter().map(|(head, body)| (head.to_owned(), body.to_owned())).collect();
         let log = Arc::clone(&seen);
         std::thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
@@ -41,7 +42,10 @@ impl Server {
                 {
                     // Remembered first: once the client has its answer, somebody may ask.
                     log.lock().unwrap().push(request);
-                    let answer = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+                    let answer = format!(
+                        "HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                        body.len()
+                    );
                     drop(stream.write_all(answer.as_bytes()));
                 }
             }
@@ -65,8 +69,16 @@ fn read(stream: &TcpStream) -> Option<Request> {
         let Some((name, value)) = header.trim_end().split_once(": ") else { break };
         headers.push((name.to_ascii_lowercase(), value.to_owned()));
     }
-    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok()).unwrap_or(0);
+    let length = headers
+        .iter()
+        .find(|(name, _)| name == "content-length")
+        .and_then(|(_, value)| value.parse().ok())
+        .unwrap_or(0);
     let mut bytes = vec![0; length];
     reader.read_exact(&mut bytes).ok()?;
-    Some(Request { line: line.trim_end().to_owned(), headers, body: String::from_utf8_lossy(&bytes).into_owned() })
+    Some(Request {
+        line: line.trim_end().to_owned(),
+        headers,
+        body: String::from_utf8_lossy(&bytes).into_owned(),
+    })
 }

@@ -133,8 +133,11 @@ fn a_state_folder_that_cannot_be_written_loses_nothing() {
     lab.say(&["run", "gated", "--sandbox", "none"]).ends(75);
     let run = lab.run();
     mount.again("remount,ro");
-    for asked in [&["resume", &run][..], &["approve", &run], &["approve", &run, "--resume"], &["cancel", &run]] {
-        let said = lab.say(&[asked, if asked[0] == "cancel" { &[][..] } else { &["--sandbox", "none"] }].concat());
+    for asked in
+        [&["resume", &run][..], &["approve", &run], &["approve", &run, "--resume"], &["cancel", &run]]
+    {
+        let said =
+            lab.say(&[asked, if asked[0] == "cancel" { &[][..] } else { &["--sandbox", "none"] }].concat());
         is_clear(&said);
     }
     mount.again("remount,rw");
@@ -326,7 +329,10 @@ fn a_repository_that_is_gone_is_said_and_the_run_goes_on_when_it_is_back() {
 #[test]
 fn a_blueprint_that_is_changed_or_gone_does_not_change_a_run() {
     let (lab, run) = waiting();
-    lab.write("blueprints/gated/blueprint.toml", &format!("schema = 1\nname = \"gated\"\n{}", GATED.replace("cp before after", "touch evil")));
+    lab.write(
+        "blueprints/gated/blueprint.toml",
+        &format!("schema = 1\nname = \"gated\"\n{}", GATED.replace("cp before after", "touch evil")),
+    );
     lab.say(&["resume", &run, "--sandbox", "none"]).ends(75);
     std::fs::remove_dir_all(lab.project().join("blueprints")).unwrap();
     finish(&lab, &run);
@@ -339,7 +345,8 @@ fn a_project_that_was_moved_goes_on_in_its_new_place() {
     let moved = lab.beside("moved");
     std::fs::rename(lab.project(), &moved).unwrap();
     let folder = moved.display().to_string();
-    let mut command = lab.command(["-C", folder.as_str(), "approve", run.as_str(), "--resume", "--sandbox", "none"]);
+    let mut command =
+        lab.command(["-C", folder.as_str(), "approve", run.as_str(), "--resume", "--sandbox", "none"]);
     command.current_dir(&moved);
     super::lab::Running::start(command).end().ends(0);
 }
@@ -353,7 +360,12 @@ fn a_project_folder_that_is_gone_is_said() {
     // The shell stands in a folder that is removed before the program starts.
     let program = command.get_program().to_owned();
     command = std::process::Command::new("sh");
-    command.args(["-c", "rmdir \"$PWD\"; exec \"$0\" status"]).arg(program).current_dir(&gone).env_clear().env("PATH", "/usr/bin:/bin");
+    command
+        .args(["-c", "rmdir \"$PWD\"; exec \"$0\" status"])
+        .arg(program)
+        .current_dir(&gone)
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin");
     let said = super::lab::Running::start(command).end();
     is_clear(&said);
     said.mentions("current folder");
@@ -363,7 +375,13 @@ fn a_project_folder_that_is_gone_is_said() {
 fn a_clock_that_was_set_back_does_not_stop_a_run() {
     let lab = Lab::in_git();
     // Behind the gate there is a pause, which must not last until the clock has caught up.
-    lab.blueprint("gated", &GATED.replace("needs = [\"before\"]", "needs = [\"before\", \"pause\"]").replace("[nodes.review]", "[nodes.pause]\nneeds = [\"before\"]\nwait = \"10ms\"\n\n[nodes.review]"));
+    lab.blueprint(
+        "gated",
+        &GATED.replace("needs = [\"before\"]", "needs = [\"before\", \"pause\"]").replace(
+            "[nodes.review]",
+            "[nodes.pause]\nneeds = [\"before\"]\nwait = \"10ms\"\n\n[nodes.review]",
+        ),
+    );
     let run = start_two_days_ahead(&lab, "gated");
     lab.say(&["resume", &run, "--sandbox", "none"]).ends(75);
     finish(&lab, &run);
@@ -389,7 +407,11 @@ fn start_two_days_ahead(lab: &Lab, name: &str) -> String {
             project: lab.project(),
             state_dir: lab.state(),
             clock: Arc::new(clock),
-            settings: Settings { backend: blueprint_sandbox::Backend::None, limits: blueprint_sandbox::Limits::default(), toolchains: Toolchains::default() },
+            settings: Settings {
+                backend: blueprint_sandbox::Backend::None,
+                limits: blueprint_sandbox::Limits::default(),
+                toolchains: Toolchains::default(),
+            },
             driver: "a test".to_owned(),
             environment: std::collections::BTreeMap::new(),
         };
@@ -425,7 +447,8 @@ fn a_driver_that_was_killed_is_replaced_at_once() {
          run = 'echo begun; until test -e \"$FLAG\"; do sleep 0.02; done'\n",
     );
     let flag = lab.beside("flag");
-    let mut driver = lab.start(&["run", "lasting", "--sandbox", "none", "-i", &format!("flag={}", flag.display())]);
+    let mut driver =
+        lab.start(&["run", "lasting", "--sandbox", "none", "-i", &format!("flag={}", flag.display())]);
     driver.wait_for_err("| begun");
     let run = lab.run();
     driver.signal(rustix::process::Signal::KILL);
@@ -439,7 +462,10 @@ fn a_driver_that_was_killed_is_replaced_at_once() {
 #[test]
 fn in_a_sandbox_nothing_outlives_a_driver_that_was_killed() {
     let lab = Lab::in_git();
-    lab.blueprint("lasting", "[nodes.long]\nshell = \"sh\"\nrun = 'trap \"\" TERM HUP; echo begun; sleep 600 & sleep 600; wait'\n");
+    lab.blueprint(
+        "lasting",
+        "[nodes.long]\nshell = \"sh\"\nrun = 'trap \"\" TERM HUP; echo begun; sleep 600 & sleep 600; wait'\n",
+    );
     let mut driver = lab.start(&["run", "lasting"]);
     driver.wait_for_err("| begun");
     let run = lab.run();
@@ -457,7 +483,12 @@ fn a_program_that_is_replaced_while_it_runs_goes_on() {
     let copy = lab.beside("program");
     std::fs::copy(env!("CARGO_BIN_EXE_blueprint"), &copy).unwrap();
     let mut command = std::process::Command::new(&copy);
-    command.args(["run", "two"]).current_dir(lab.project()).env_clear().env("PATH", "/usr/bin:/bin").env("HOME", lab.beside("home"));
+    command
+        .args(["run", "two"])
+        .current_dir(lab.project())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", lab.beside("home"));
     let mut driver = super::lab::Running::start(command);
     driver.wait_for_err("| begun");
     std::fs::remove_file(&copy).unwrap();

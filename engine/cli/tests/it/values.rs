@@ -12,8 +12,7 @@ fn ran(nodes: &str) -> (Lab, super::lab::Said) {
 
 #[test]
 fn outputs_are_read_from_json_lines_and_files() {
-    let (lab, said) = ran(
-        r#"
+    let (lab, said) = ran(r#"
 [defaults]
 shell = "sh"
 
@@ -35,14 +34,16 @@ output_from = { file = "out/values.json" }
 needs = ["json", "lines", "file"]
 run   = '''printf '%s\n' "$@"'''
 args  = ["nodes.json.text ~ nodes.lines.text", "nodes.json.whole + nodes.lines.whole", "nodes.json.list", "nodes.json.object", "nodes.lines.list", "nodes.file.text", "nodes.json.yes"]
-"#,
-    );
+"#);
     said.ends(0);
     let run = lab.run();
     let log = lab.say(&["logs", &run, "show"]).ends(0).out;
     let lines: Vec<&str> = log.lines().map(|line| line.trim_start_matches("show | ")).collect();
     assert_eq!(lines, ["aa=b", "14", "[1,\"b\"]", "{\"k\":null}", "[1,2]", "from a file", "true"]);
-    assert_eq!(lab.show(&run, "lines")["outputs"], serde_json::json!({ "text": "a=b", "whole": 7, "list": [1, 2], "yes": true }));
+    assert_eq!(
+        lab.show(&run, "lines")["outputs"],
+        serde_json::json!({ "text": "a=b", "whole": 7, "list": [1, 2], "yes": true })
+    );
 }
 
 #[test]
@@ -69,7 +70,11 @@ fn outputs_are_not_read_through_links_or_from_outside() {
     let lab = Lab::in_git();
     std::fs::write(lab.beside("secret.json"), "{\"a\": 1}").unwrap();
     let secret = lab.beside("secret.json");
-    for command in [format!("ln -s {} values.json", secret.display()), "mkfifo values.json".to_owned(), "mkdir values.json".to_owned()] {
+    for command in [
+        format!("ln -s {} values.json", secret.display()),
+        "mkfifo values.json".to_owned(),
+        "mkdir values.json".to_owned(),
+    ] {
         lab.blueprint(
             "links",
             &format!("[nodes.link]\nshell = \"sh\"\nrun = {command:?}\noutput = {{ a = \"integer\" }}\noutput_from = {{ file = \"values.json\" }}\n"),
@@ -80,8 +85,7 @@ fn outputs_are_not_read_through_links_or_from_outside() {
 
 #[test]
 fn large_outputs_and_logs_are_kept_whole() {
-    let (lab, said) = ran(
-        r#"
+    let (lab, said) = ran(r#"
 [defaults]
 shell = "sh"
 
@@ -96,8 +100,7 @@ stdin  = "{{ nodes.large.text }}"
 
 [nodes.many]
 run = "seq 1 20000"
-"#,
-    );
+"#);
     said.ends(0).mentions("count  | 200000");
     let run = lab.run();
     assert_eq!(lab.show(&run, "large")["outputs"]["text"].as_str().unwrap().len(), 200_000);
@@ -108,8 +111,7 @@ run = "seq 1 20000"
 
 #[test]
 fn values_arrive_as_they_are_and_never_as_code() {
-    let (lab, said) = ran(
-        r#"
+    let (lab, said) = ran(r#"
 [inputs]
 text = { type = "string", default = "$(touch pwned) `id` '; rm -rf / #\" \\ {{ 1 }}" }
 
@@ -125,12 +127,15 @@ env   = { TEXT = "inputs.text" }
 [nodes.stdin]
 run   = "cat"
 stdin = "<{{ inputs.text }}>"
-"#,
-    );
+"#);
     said.ends(0);
     let run = lab.run();
     let text = "$(touch pwned) `id` '; rm -rf / #\" \\ {{ 1 }}";
-    for (node, expected) in [("args", format!("args | {text}\n")), ("env", format!("env | {text}\n")), ("stdin", format!("stdin | <{text}>\n"))] {
+    for (node, expected) in [
+        ("args", format!("args | {text}\n")),
+        ("env", format!("env | {text}\n")),
+        ("stdin", format!("stdin | <{text}>\n")),
+    ] {
         let log = lab.say(&["logs", &run, node]).ends(0).out;
         assert!(log.ends_with(&expected), "{log}");
     }
@@ -154,7 +159,12 @@ fn an_expected_end_is_a_success_and_any_other_a_failure() {
     ];
     let lab = Lab::new();
     for (command, expect, code) in cases {
-        lab.blueprint("ends", &format!("[nodes.end]\nshell = \"sh\"\nrun = \"{command}\"\nexpect = {expect}\nworkspace = \"none\"\n"));
+        lab.blueprint(
+            "ends",
+            &format!(
+                "[nodes.end]\nshell = \"sh\"\nrun = \"{command}\"\nexpect = {expect}\nworkspace = \"none\"\n"
+            ),
+        );
         let said = lab.say(&["run", "ends"]);
         assert_eq!(said.status.code(), Some(code), "{command} with expect = {expect}:\n{said}");
     }
@@ -168,19 +178,18 @@ fn a_program_that_is_not_there_is_named() {
 
 #[test]
 fn artifacts_are_kept_with_the_run() {
-    let (lab, said) = ran(
-        r#"
+    let (lab, said) = ran(r#"
 [nodes.build]
 shell     = "sh"
 run       = 'mkdir -p out/deep; echo one > out/one.txt; echo two > out/deep/two.txt; echo no > other'
 artifacts = ["out/**/*.txt"]
 workspace = "scratch"
-"#,
-    );
+"#);
     said.ends(0);
     let run = lab.run();
     let record = &lab.show(&run, "build")["record"]["artifacts"];
-    let paths: Vec<&str> = record.as_array().unwrap().iter().map(|kept| kept["path"].as_str().unwrap()).collect();
+    let paths: Vec<&str> =
+        record.as_array().unwrap().iter().map(|kept| kept["path"].as_str().unwrap()).collect();
     assert_eq!(paths, ["out/deep/two.txt", "out/one.txt"]);
     // What was written to a scratch workspace is not part of what the run changed.
     assert_eq!(lab.diff(&run), "");
@@ -194,8 +203,7 @@ fn an_artifact_that_is_not_there_fails_its_node() {
 
 #[test]
 fn a_node_sees_of_the_workspace_what_it_may() {
-    let (lab, said) = ran(
-        r#"
+    let (lab, said) = ran(r#"
 [defaults]
 shell = "sh"
 
@@ -220,8 +228,7 @@ workspace = "none"
 [nodes.last]
 needs     = ["read", "scratch", "none"]
 run       = 'ls'
-"#,
-    );
+"#);
     said.ends(0).mentions("sees nothing").mentions("scratch  | lost").conceals("could write");
     let run = lab.run();
     let log = lab.say(&["logs", &run, "last"]).ends(0).out;

@@ -7,12 +7,39 @@ use super::lab::Lab;
 fn picture(lab: &Lab) -> Vec<String> {
     let index = std::fs::read(lab.project().join(".git/index")).unwrap();
     let config = std::fs::read_to_string(lab.project().join(".git/config")).unwrap();
-    let refs = lab.git(&["for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags", "refs/stash"]);
+    let refs = lab.git(&[
+        "for-each-ref",
+        "--format=%(refname) %(objectname)",
+        "refs/heads",
+        "refs/tags",
+        "refs/stash",
+    ]);
     // Read without writing: a plain `status` may refresh the index.
-    let status = lab.git(&["--no-optional-locks", "status", "--porcelain", "--untracked-files=all", "--", ":!.blueprint"]);
-    let hooks: Vec<String> = std::fs::read_dir(lab.project().join(".git/hooks")).into_iter().flatten().flatten().map(|entry| entry.path().display().to_string()).collect();
+    let status = lab.git(&[
+        "--no-optional-locks",
+        "status",
+        "--porcelain",
+        "--untracked-files=all",
+        "--",
+        ":!.blueprint",
+    ]);
+    let hooks: Vec<String> = std::fs::read_dir(lab.project().join(".git/hooks"))
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().display().to_string())
+        .collect();
     let head = std::fs::read_to_string(lab.project().join(".git/HEAD")).unwrap();
-    vec![format!("{index:?}"), config, refs, status, hooks.join(" "), head, lab.git(&["stash", "list"]), lab.git(&["worktree", "list"])]
+    vec![
+        format!("{index:?}"),
+        config,
+        refs,
+        status,
+        hooks.join(" "),
+        head,
+        lab.git(&["stash", "list"]),
+        lab.git(&["worktree", "list"]),
+    ]
 }
 
 const WRITES: &str = "[nodes.write]\nrun = 'cat README; echo changed > README; echo new > new; rm -f gone; ls'\nshell = \"sh\"\n";
@@ -46,10 +73,12 @@ fn what_is_not_committed_is_seen_only_when_asked_for() {
     lab.write("README", "unstaged\n");
     lab.write("untracked", "untracked\n");
     std::fs::remove_file(lab.project().join("gone")).unwrap();
-    let said = lab.say(&["run", "writes"]).ends(0).mentions("a project").mentions("`--include-dirty` includes them");
+    let said =
+        lab.say(&["run", "writes"]).ends(0).mentions("a project").mentions("`--include-dirty` includes them");
     let said = said.mentions("README");
     assert!(!said.err.contains("| untracked"), "{said}");
-    let said = lab.say(&["run", "writes", "--include-dirty"]).ends(0).mentions("| unstaged").mentions("| untracked");
+    let said =
+        lab.say(&["run", "writes", "--include-dirty"]).ends(0).mentions("| unstaged").mentions("| untracked");
     assert!(!said.err.contains("| gone"), "{said}");
     let run = lab.run();
     assert!(lab.say(&["show", &run]).ends(0).out.contains("with uncommitted changes"));
@@ -75,7 +104,10 @@ fn a_project_outside_of_git_runs_too() {
 fn a_repository_without_a_commit_runs_too() {
     let lab = Lab::new();
     lab.git(&["init", "-q", "-b", "main"]);
-    lab.write("blueprints/writes/blueprint.toml", &format!("schema = 1\nname = \"writes\"\n{}", WRITES.replace("cat README; ", "")));
+    lab.write(
+        "blueprints/writes/blueprint.toml",
+        &format!("schema = 1\nname = \"writes\"\n{}", WRITES.replace("cat README; ", "")),
+    );
     lab.say(&["run", "writes", "--include-dirty"]).ends(0);
     assert!(lab.diff(&lab.run()).contains("+new"));
 }
@@ -126,7 +158,10 @@ run   = 'cat left right planted; ls -a'
         lab.say(&["run", "planting", "--sandbox", sandbox]).ends(0).mentions("| planted");
         let run = lab.run();
         let diff = lab.diff(&run);
-        assert!(diff.contains("b/planted") && !diff.contains("hooks") && !diff.contains("fsmonitor"), "{diff}");
+        assert!(
+            diff.contains("b/planted") && !diff.contains("hooks") && !diff.contains("fsmonitor"),
+            "{diff}"
+        );
         assert!(!trap.exists(), "something that a node planted was executed");
         assert_eq!(picture(&lab), before);
     }
@@ -163,7 +198,8 @@ fn the_history_of_a_run_is_its_graph() {
     lab.say(&["run", "graph"]).ends(0);
     let run = lab.run();
     let d = lab.show(&run, "d")["tree"].as_str().unwrap().to_owned();
-    let log = lab.git(&["log", "--graph", "--format=%(trailers:key=Blueprint-Node,valueonly,separator=%x2C)", &d]);
+    let log =
+        lab.git(&["log", "--graph", "--format=%(trailers:key=Blueprint-Node,valueonly,separator=%x2C)", &d]);
     for node in ["a", "b", "c", "d"] {
         assert!(log.contains(node), "{log}");
     }

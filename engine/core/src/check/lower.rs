@@ -396,9 +396,12 @@ impl Compiler<'_> {
                 .and_then(|g| g.inputs.iter().find(|i| *i.name == **name))
                 .cloned();
             let secret = input.as_ref().is_some_and(|input| input.ty == crate::format::InputType::Secret);
-            let Some((compiled, ty)) =
-                self.value(&source.file, value, names, Place { secrets: if secret { Secrets::Whole } else { Secrets::Never }, ..place })
-            else {
+            let Some((compiled, ty)) = self.value(
+                &source.file,
+                value,
+                names,
+                Place { secrets: if secret { Secrets::Whole } else { Secrets::Never }, ..place },
+            ) else {
                 continue;
             };
             if let Some(input) = &input {

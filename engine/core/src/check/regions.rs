@@ -50,7 +50,9 @@ impl Compiler<'_> {
         for region in &regions {
             self.is_useful(unit, region);
         }
-        order_edges(shape, &regions, |ix| unit.nodes[ix.at()].table.join.as_ref().map_or(Join::All, |join| join.value));
+        order_edges(shape, &regions, |ix| {
+            unit.nodes[ix.at()].table.join.as_ref().map_or(Join::All, |join| join.value)
+        });
         self.standstill(unit, shape);
         regions
     }

@@ -116,7 +116,8 @@ impl Compiler<'_> {
             Ok(expr) => {
                 let whole = expr.as_reference().is_some();
                 let passed_on = place.secrets != Secrets::Whole || whole;
-                let place = Place { secrets: if passed_on { place.secrets } else { Secrets::Never }, ..place };
+                let place =
+                    Place { secrets: if passed_on { place.secrets } else { Secrets::Never }, ..place };
                 let types = self.resolve_all(expr.references(), names, place, &text);
                 let ty = if whole { types.first().copied().flatten() } else { expr.known_type() };
                 Some((expr, ty))
@@ -186,7 +187,12 @@ impl Compiler<'_> {
     ) -> Option<Text> {
         match Text::parse(source) {
             Ok(parsed) => {
-                self.resolve_all(parsed.references(), names, Place { secrets: Secrets::Never, ..place }, text);
+                self.resolve_all(
+                    parsed.references(),
+                    names,
+                    Place { secrets: Secrets::Never, ..place },
+                    text,
+                );
                 Some(parsed)
             }
             Err(error) => {

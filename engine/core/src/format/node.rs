@@ -43,25 +43,25 @@ pub struct NodeTable {
     pub edit: Option<Sp<OneOrMany<EditOp>>>,
     /// Kind: an HTTP request.
     #[serde(default)]
-    pub http: Option<Sp<HttpTable>>,
+    pub http: Option<Box<Sp<HttpTable>>>,
     /// Kind: a pause.
     #[serde(default)]
     pub wait: Option<Sp<HumanDuration>>,
     /// Kind: a point where somebody must approve.
     #[serde(default)]
-    pub gate: Option<Sp<GateTable>>,
+    pub gate: Option<Box<Sp<GateTable>>>,
     /// Kind: another blueprint.
     #[serde(default, rename = "use")]
     pub uses: Option<Sp<String>>,
     /// Kind: a model in a loop with tools.
     #[serde(default)]
-    pub agent: Option<Sp<AgentTable>>,
+    pub agent: Option<Box<Sp<AgentTable>>>,
     /// Kind: waiting for CI.
     #[serde(default)]
-    pub ci: Option<Sp<CiTable>>,
+    pub ci: Option<Box<Sp<CiTable>>>,
     /// Kind: an effect on a forge.
     #[serde(default)]
-    pub forge: Option<Sp<ForgeTable>>,
+    pub forge: Option<Box<Sp<ForgeTable>>>,
 
     /// Arguments behind those of `run`, as expressions; each arrives as one argument, whatever it holds.
     #[serde(default)]
@@ -93,10 +93,10 @@ pub struct NodeTable {
     pub timeout: Option<Sp<HumanDuration>>,
     /// More tries of this node alone.
     #[serde(default)]
-    pub retry: Option<Sp<RetryTable>>,
+    pub retry: Option<Box<Sp<RetryTable>>>,
     /// Sends the nodes from another one to this one round again when this one fails.
     #[serde(default)]
-    pub repair: Option<Sp<RepairTable>>,
+    pub repair: Option<Box<Sp<RepairTable>>>,
     /// The typed outputs.
     #[serde(default)]
     pub output: Entries<Sp<OutputSpec>>,

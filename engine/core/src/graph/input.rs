@@ -98,7 +98,9 @@ impl InputSpec {
     pub fn parse(&self, text: &str) -> Result<Value, InputError> {
         let wrong = || InputError::Type { found: text.to_owned(), expected: self.type_name() };
         let value = match self.ty {
-            InputType::Integer => Value::from(text.trim().replace('_', "").parse::<i64>().map_err(|_| wrong())?),
+            InputType::Integer => {
+                Value::from(text.trim().replace('_', "").parse::<i64>().map_err(|_| wrong())?)
+            }
             InputType::Number => {
                 let number: f64 = text.trim().parse().map_err(|_| wrong())?;
                 serde_json::Number::from_f64(number).map(Value::Number).ok_or_else(wrong)?

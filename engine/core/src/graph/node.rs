@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use super::program::{GraphIx, NodeIx, RegionIx};
 use crate::expr::{Expr, Text};
-use crate::format::{Expect, HttpMethod, InsertPlace, Join, OnTimeout, OutputFrom, OutputType, Shell, Tier, Workspace};
+use crate::format::{
+    Expect, HttpMethod, InsertPlace, Join, OnTimeout, OutputFrom, OutputType, Shell, Tier, Workspace,
+};
 use crate::run::FailureClass;
 use crate::source::Span;
 
@@ -289,7 +291,8 @@ impl Retry {
 
     /// The pause after try number `tries` (from 1).
     pub fn pause(&self, tries: u32) -> Duration {
-        let doubled = self.backoff.checked_mul(1_u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX));
+        let doubled =
+            self.backoff.checked_mul(1_u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX));
         doubled.unwrap_or(Self::LONGEST).min(Self::LONGEST)
     }
 }

@@ -4,8 +4,8 @@
 
 pub use command::Command;
 pub use event::{
-    Adopted, Decision, Event, Evaluated, Failure, FailureClass, LostBecause, Millis, Outcome, Payload, RunStart,
-    SecretSource, Success, Timer, TimerPurpose,
+    Adopted, Decision, Evaluated, Event, Failure, FailureClass, LostBecause, Millis, Outcome, Payload,
+    RunStart, SecretSource, Success, Timer, TimerPurpose,
 };
 pub use state::{Inst, Instance, Phase, Region, RunStatus, Scope, State};
 

@@ -23,7 +23,11 @@ use crate::scope::{as_text, value_of};
 use crate::shared::Shared;
 use crate::trees::{Origin, Prepared};
 
-pub(super) async fn run(shared: &Arc<Shared>, job: &Job, cancel: &CancellationToken) -> Result<Success, Ending> {
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    job: &Job,
+    cancel: &CancellationToken,
+) -> Result<Success, Ending> {
     let node = job.node(shared);
     let Action::Run(run) = &node.action else { return Err(Ending::Lost(LostBecause::Cancelled)) };
     let mut prepared = prepare(shared, job, node.workspace).await?;
@@ -46,7 +50,11 @@ pub(super) async fn run(shared: &Arc<Shared>, job: &Job, cancel: &CancellationTo
 }
 
 /// Brings a checkout to the input tree, if the node sees the workspace.
-pub(super) async fn prepare(shared: &Arc<Shared>, job: &Job, mode: Workspace) -> Result<Option<Prepared>, Ending> {
+pub(super) async fn prepare(
+    shared: &Arc<Shared>,
+    job: &Job,
+    mode: Workspace,
+) -> Result<Option<Prepared>, Ending> {
     if mode == Workspace::None {
         return Ok(None);
     }
@@ -70,7 +78,10 @@ fn inside(shared: &Shared, prepared: &Prepared) -> PathBuf {
     if shared.settings.backend == Backend::None {
         return prepared.checkout.dir().to_owned();
     }
-    let own = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/sys", "/dev", "/tmp", "/run", "/var", "/boot", HOME];
+    let own = [
+        "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/sys", "/dev", "/tmp", "/run",
+        "/var", "/boot", HOME,
+    ];
     let project = &shared.project;
     let taken = own.iter().any(|own| project.starts_with(own)) || Path::new(HOME).starts_with(project);
     if taken || project.parent().is_none() { PathBuf::from("/workspace") } else { project.clone() }
@@ -91,7 +102,9 @@ async fn attempt(
         mode: match node.workspace {
             // Without isolation nothing is mounted: what such a node writes is left uncaptured, and goes when the
             // checkout is brought to its next tree.
-            Workspace::Scratch | Workspace::Read if settings.backend == Backend::None => WorkspaceMode::ReadWrite,
+            Workspace::Scratch | Workspace::Read if settings.backend == Backend::None => {
+                WorkspaceMode::ReadWrite
+            }
             // What is thrown away with the sandbox cannot be read afterwards. The checkout is the node's own and is
             // brought to another tree before anybody else sees it.
             Workspace::Scratch if reads_files(node) => WorkspaceMode::ReadWrite,
@@ -110,13 +123,21 @@ async fn attempt(
     let read_only = if isolated { settings.toolchains.read_only.clone() } else { Vec::new() };
     let spec = Spec { workspace, read_only, limits, ..Spec::default() };
     let sandbox_failed = |error: &(dyn std::error::Error + 'static)| {
-        Failure::new(FailureClass::Sandbox, format!("the sandbox could not do its job: {}", crate::chain(error)))
+        Failure::new(
+            FailureClass::Sandbox,
+            format!("the sandbox could not do its job: {}", crate::chain(error)),
+        )
     };
-    let mut sandbox = Sandbox::start(settings.backend, &spec).await.map_err(|error| sandbox_failed(&error))?;
+    let mut sandbox =
+        Sandbox::start(settings.backend, &spec).await.map_err(|error| sandbox_failed(&error))?;
     attest(shared, &sandbox)?;
     let (send, mut receive) = mpsc::channel(16);
     let live = live_path(&shared.state_dir, &shared.run, &job.path, job.attempt);
-    let wanted = if node.outputs.is_empty() || matches!(node.output_from, OutputFrom::File(_)) { 0 } else { outputs::MAX_BYTES };
+    let wanted = if node.outputs.is_empty() || matches!(node.output_from, OutputFrom::File(_)) {
+        0
+    } else {
+        outputs::MAX_BYTES
+    };
     let mut log = LogWriter::new(shared.store.blobs(), &shared.redactor, live, wanted);
     let mut seen = |line: &crate::logs::Line| shared.observer.line(&job.path, job.attempt, line);
     let cancelled = cancel.clone().cancelled_owned();
@@ -153,7 +174,8 @@ async fn attempt(
 
 /// Whether files are read after the command has ended.
 fn reads_files(node: &Node) -> bool {
-    !node.artifacts.is_empty() || (!node.outputs.is_empty() && matches!(node.output_from, OutputFrom::File(_)))
+    !node.artifacts.is_empty()
+        || (!node.outputs.is_empty() && matches!(node.output_from, OutputFrom::File(_)))
 }
 
 /// The command in a message: its program, or the beginning of its shell line.
@@ -193,7 +215,9 @@ fn exec(
     let mut argv: Vec<String> = match run.shell {
         None => run.argv.clone(),
         // Read with errors not ignored. The line is one argument of the shell; arguments come behind it.
-        Some(Shell::Bash) => ["bash", "--noprofile", "--norc", "-euo", "pipefail", "-c"].map(str::to_owned).to_vec(),
+        Some(Shell::Bash) => {
+            ["bash", "--noprofile", "--norc", "-euo", "pipefail", "-c"].map(str::to_owned).to_vec()
+        }
         Some(Shell::Sh) => ["sh", "-euc"].map(str::to_owned).to_vec(),
     };
     if let Some(shell) = run.shell {
@@ -204,12 +228,14 @@ fn exec(
         argv.push(as_text(&value_of(arg, &job.scope).map_err(|error| bad("an argument", &error))?));
     }
     let inside = workspace.map_or_else(|| PathBuf::from("/"), |workspace| workspace.inside.clone());
-    let home = if shared.settings.backend == Backend::None { Path::new("/nonexistent") } else { Path::new(HOME) };
+    let home =
+        if shared.settings.backend == Backend::None { Path::new("/nonexistent") } else { Path::new(HOME) };
     let mut exec = Exec::new(argv, inside.join(&run.cwd), home);
     let tools = &shared.settings.toolchains;
     if !tools.path.is_empty() {
         let base = exec.env.get("PATH").cloned().unwrap_or_default();
-        let path: Vec<String> = tools.path.iter().map(|path| path.display().to_string()).chain([base]).collect();
+        let path: Vec<String> =
+            tools.path.iter().map(|path| path.display().to_string()).chain([base]).collect();
         exec.env.insert("PATH".to_owned(), path.join(":"));
     }
     exec.env.extend(tools.env.clone());
@@ -222,7 +248,8 @@ fn exec(
     ]);
     exec.env.extend(known.into_iter().map(|(name, value)| (name.to_owned(), value)));
     for (name, value) in &run.env {
-        let value = value_of(value, &job.scope).map_err(|error| bad(&format!("the variable `{name}`"), &error))?;
+        let value =
+            value_of(value, &job.scope).map_err(|error| bad(&format!("the variable `{name}`"), &error))?;
         exec.env.insert(name.clone(), as_text(&value));
     }
     if let Some(stdin) = &run.stdin {
@@ -263,32 +290,66 @@ async fn conclude(
     match &ended.status {
         Status::Exit(code) if accepts(&run.expect, *code) => {}
         Status::Exit(code) => {
-            return Err(fail(FailureClass::Command, format!("`{program}` exited with {code}{}", expected(&run.expect))).into());
+            return Err(fail(
+                FailureClass::Command,
+                format!("`{program}` exited with {code}{}", expected(&run.expect)),
+            )
+            .into());
         }
-        Status::Signal(signal) => return Err(fail(FailureClass::Command, format!("`{program}` was ended by signal {signal}")).into()),
+        Status::Signal(signal) => {
+            return Err(
+                fail(FailureClass::Command, format!("`{program}` was ended by signal {signal}")).into()
+            );
+        }
         Status::NotStarted(NotStarted::ProgramNotFound) => {
             return Err(fail(FailureClass::Command, format!("the program `{program}` was not found")).into());
         }
         Status::NotStarted(NotStarted::NotExecutable { errno }) => {
-            return Err(fail(FailureClass::Command, format!("the program `{program}` cannot be executed (errno {errno})")).into());
+            return Err(fail(
+                FailureClass::Command,
+                format!("the program `{program}` cannot be executed (errno {errno})"),
+            )
+            .into());
         }
         Status::NotStarted(NotStarted::WorkingDirectory { errno }) => {
-            return Err(fail(FailureClass::Command, format!("the folder `{}` cannot be entered (errno {errno})", run.cwd)).into());
+            return Err(fail(
+                FailureClass::Command,
+                format!("the folder `{}` cannot be entered (errno {errno})", run.cwd),
+            )
+            .into());
         }
         Status::TimedOut => {
             let limit = node.timeout.unwrap_or(shared.settings.limits.wall);
-            return Err(fail(FailureClass::Timeout, format!("`{program}` took longer than {}", crate::human(limit))).into());
+            return Err(fail(
+                FailureClass::Timeout,
+                format!("`{program}` took longer than {}", crate::human(limit)),
+            )
+            .into());
         }
-        Status::OutputLimit => return Err(fail(FailureClass::Command, format!("`{program}` wrote more output than it may")).into()),
-        Status::MemoryLimit => return Err(fail(FailureClass::Command, format!("`{program}` used more memory than it may")).into()),
+        Status::OutputLimit => {
+            return Err(
+                fail(FailureClass::Command, format!("`{program}` wrote more output than it may")).into()
+            );
+        }
+        Status::MemoryLimit => {
+            return Err(
+                fail(FailureClass::Command, format!("`{program}` used more memory than it may")).into()
+            );
+        }
         Status::Cancelled => return Err(Ending::Lost(LostBecause::Cancelled)),
     }
-    let outputs = typed_outputs(shared, node, prepared.as_ref(), &log.stdout).map_err(|message| fail(FailureClass::Command, message))?;
+    let outputs = typed_outputs(shared, node, prepared.as_ref(), &log.stdout)
+        .map_err(|message| fail(FailureClass::Command, message))?;
     if !node.artifacts.is_empty()
         && let Some(prepared) = prepared.as_ref()
     {
-        record["artifacts"] = crate::artifacts::keep(shared.store.blobs(), &shared.redactor, prepared.checkout.dir(), &node.artifacts)
-            .map_err(|message| fail(FailureClass::Command, message))?;
+        record["artifacts"] = crate::artifacts::keep(
+            shared.store.blobs(),
+            &shared.redactor,
+            prepared.checkout.dir(),
+            &node.artifacts,
+        )
+        .map_err(|message| fail(FailureClass::Command, message))?;
     }
     let mut tree = None;
     if node.workspace == Workspace::Write
@@ -296,7 +357,10 @@ async fn conclude(
     {
         let (shared, job) = (Arc::clone(shared), job.clone());
         let (held, captured) = blocking(move || {
-            let trees = shared.trees.as_ref().ok_or_else(|| Failure::new(FailureClass::Infra, "the run has no workspace"))?;
+            let trees = shared
+                .trees
+                .as_ref()
+                .ok_or_else(|| Failure::new(FailureClass::Infra, "the run has no workspace"))?;
             let captured = trees.capture(&mut held, origin(&shared, &job));
             Ok((held, captured))
         })
@@ -344,11 +408,15 @@ fn typed_outputs(
     }
     let value = match (&node.output_from, prepared) {
         (OutputFrom::File(file), Some(prepared)) => {
-            let text = crate::artifacts::read_inside(prepared.checkout.dir(), &file.value, outputs::MAX_BYTES)?;
+            let text =
+                crate::artifacts::read_inside(prepared.checkout.dir(), &file.value, outputs::MAX_BYTES)?;
             outputs::parse(&node.output_from, &node.outputs, &shared.redactor.redact(&text))?
         }
         (OutputFrom::File(file), None) => {
-            return Err(format!("the outputs are to be read from `{}`, but the node has no workspace", file.value));
+            return Err(format!(
+                "the outputs are to be read from `{}`, but the node has no workspace",
+                file.value
+            ));
         }
         _ => outputs::parse(&node.output_from, &node.outputs, stdout)?,
     };

@@ -39,7 +39,8 @@ fn evaluated(shared: &Shared, state: &State, inst: Inst) -> Result<Evaluated, Fa
     let node = state.node(inst);
     let blobs = shared.store.blobs();
     // Without the secrets: what is evaluated here is journalled.
-    let scope = scope_of(state, blobs, &BTreeMap::new(), inst).map_err(|e| infra("the values of the run cannot be read", &e))?;
+    let scope = scope_of(state, blobs, &BTreeMap::new(), inst)
+        .map_err(|e| infra("the values of the run cannot be read", &e))?;
     if let Some(when) = &node.when {
         match when.eval(&scope).map_err(|error| no_value("the condition `when`", &error))? {
             Value::Bool(true) => {}
@@ -75,7 +76,8 @@ fn evaluated(shared: &Shared, state: &State, inst: Inst) -> Result<Evaluated, Fa
         scopes.push(Value::Object(data));
     }
     let count = scopes.len() as u32;
-    let scopes = keep(blobs, Value::Array(scopes)).map_err(|e| infra("the inputs of the node cannot be kept", &e))?;
+    let scopes =
+        keep(blobs, Value::Array(scopes)).map_err(|e| infra("the inputs of the node cannot be kept", &e))?;
     Ok(Evaluated::Expand { count, scopes })
 }
 
@@ -95,7 +97,9 @@ fn inputs(specs: &[InputSpec], with: &[(Arc<str>, Given)], scope: &Value) -> Res
     for spec in specs {
         let given = with.iter().find(|(name, _)| *name == spec.name).map(|(_, value)| value);
         let value = match given {
-            Some(given) => value_of(given, scope).map_err(|e| no_value(&format!("the input `{}`", spec.name), &e))?,
+            Some(given) => {
+                value_of(given, scope).map_err(|e| no_value(&format!("the input `{}`", spec.name), &e))?
+            }
             None => match &spec.default {
                 Some(default) => default.clone(),
                 None => continue,
@@ -105,7 +109,10 @@ fn inputs(specs: &[InputSpec], with: &[(Arc<str>, Given)], scope: &Value) -> Res
         let passed_on = spec.ty == InputType::Secret && value.get(SECRET_KEY).is_some();
         if !passed_on {
             spec.check(&value).map_err(|error| {
-                Failure::new(FailureClass::Command, format!("the input `{}` does not fit: {error}", spec.name))
+                Failure::new(
+                    FailureClass::Command,
+                    format!("the input `{}` does not fit: {error}", spec.name),
+                )
             })?;
         }
         inputs.insert(spec.name.to_string(), value);
@@ -113,13 +120,18 @@ fn inputs(specs: &[InputSpec], with: &[(Arc<str>, Given)], scope: &Value) -> Res
     Ok(Value::Object(inputs))
 }
 
-pub(super) fn collected_outputs(shared: &Shared, state: &State, inst: Inst) -> Result<Option<Payload>, Failure> {
+pub(super) fn collected_outputs(
+    shared: &Shared,
+    state: &State,
+    inst: Inst,
+) -> Result<Option<Payload>, Failure> {
     let node = state.node(inst);
     let Action::Use(uses) = &node.action else { return Ok(None) };
     let graph = state.program().graph(uses.graph);
     let blobs = shared.store.blobs();
     let read = |e: crate::payload::PayloadError| infra("the values of the run cannot be read", &e);
-    let scopes: Vec<u32> = state.instance(inst).children.iter().flat_map(|children| children.scopes.clone()).collect();
+    let scopes: Vec<u32> =
+        state.instance(inst).children.iter().flat_map(|children| children.scopes.clone()).collect();
     let mut results = Vec::with_capacity(scopes.len());
     for scope in scopes {
         let mut result = Map::new();
@@ -133,7 +145,8 @@ pub(super) fn collected_outputs(shared: &Shared, state: &State, inst: Inst) -> R
         } else {
             let values = scope_of_returns(state, blobs, &BTreeMap::new(), scope).map_err(read)?;
             for (name, value, _) in &graph.returns {
-                let value = value_of(value, &values).map_err(|e| no_value(&format!("the returned `{name}`"), &e))?;
+                let value =
+                    value_of(value, &values).map_err(|e| no_value(&format!("the returned `{name}`"), &e))?;
                 result.insert(name.to_string(), value);
             }
         }
@@ -147,7 +160,8 @@ pub(super) fn collected_outputs(shared: &Shared, state: &State, inst: Inst) -> R
         return Ok(None);
     }
     let outputs = if uses.each.is_some() {
-        let list = |name: &str| results.iter().map(|result| result.get(name).cloned().unwrap_or_default()).collect();
+        let list =
+            |name: &str| results.iter().map(|result| result.get(name).cloned().unwrap_or_default()).collect();
         Value::Object(names.iter().map(|name| ((*name).to_owned(), Value::Array(list(name)))).collect())
     } else {
         Value::Object(results.pop().unwrap_or_default())

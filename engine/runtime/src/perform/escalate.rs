@@ -59,7 +59,11 @@ pub(super) async fn write(shared: Arc<Shared>, handover: Handover) -> Event {
     match blocking(move || record(&shared, &handover)).await {
         Ok(record) => Event::Escalated { node, attempt, record },
         // The run still ends as escalated; the record says that it is all there is.
-        Err(failure) => Event::Escalated { node, attempt, record: Payload::Inline(json!({ "incomplete": failure.message })) },
+        Err(failure) => Event::Escalated {
+            node,
+            attempt,
+            record: Payload::Inline(json!({ "incomplete": failure.message })),
+        },
     }
 }
 
@@ -68,8 +72,12 @@ fn record(shared: &Shared, handover: &Handover) -> Result<Payload, Failure> {
     let diff = match (&shared.trees, &handover.base, &handover.left) {
         (Some(trees), Some(base), Some(left)) => {
             let tree = |commit: &String| -> Result<_, Failure> {
-                let id: CommitId = commit.parse().map_err(|e| infra("a recorded commit is unreadable", &e))?;
-                trees.repository().tree_of(id).map_err(|e| infra("git could not read a commit of the run", &e))
+                let id: CommitId =
+                    commit.parse().map_err(|e| infra("a recorded commit is unreadable", &e))?;
+                trees
+                    .repository()
+                    .tree_of(id)
+                    .map_err(|e| infra("git could not read a commit of the run", &e))
             };
             let diff = trees
                 .repository()
@@ -83,7 +91,9 @@ fn record(shared: &Shared, handover: &Handover) -> Result<Payload, Failure> {
     for (path, _, log) in &handover.nodes {
         let bytes = log.as_ref().and_then(|log| log.parse().ok()).map(|digest| blobs.get(digest)).transpose();
         if let Some(bytes) = bytes.map_err(|e| infra("a log could not be read", &e))? {
-            let text: Vec<String> = crate::logs::lines(&bytes).map(|line| String::from_utf8_lossy(&line.text).into_owned()).collect();
+            let text: Vec<String> = crate::logs::lines(&bytes)
+                .map(|line| String::from_utf8_lossy(&line.text).into_owned())
+                .collect();
             logs.insert(path.clone(), Value::from(cut(text.join("\n").as_bytes())));
         }
     }

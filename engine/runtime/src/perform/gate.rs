@@ -14,9 +14,14 @@ pub(super) async fn open(shared: Arc<Shared>, job: Job) -> Event {
     let (node, attempt) = (Arc::clone(&job.path), job.attempt);
     let opened = blocking(move || {
         let ask = match &job.node(&shared).action {
-            Action::Gate(gate) => gate.ask.as_ref().map(|ask| ask.render(&job.scope)).transpose().map_err(|error| {
-                Failure::new(FailureClass::Command, format!("the question of the gate has no value: {error}"))
-            })?,
+            Action::Gate(gate) => {
+                gate.ask.as_ref().map(|ask| ask.render(&job.scope)).transpose().map_err(|error| {
+                    Failure::new(
+                        FailureClass::Command,
+                        format!("the question of the gate has no value: {error}"),
+                    )
+                })?
+            }
             _ => None,
         };
         let mut hasher = blake3::Hasher::new();

@@ -22,7 +22,11 @@ const MAX_ANSWER: usize = 10 << 20;
 /// The time limit of a request without a `timeout`.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-pub(super) async fn run(shared: &Arc<Shared>, job: &Job, cancel: &CancellationToken) -> Result<Success, Ending> {
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    job: &Job,
+    cancel: &CancellationToken,
+) -> Result<Success, Ending> {
     let node = job.node(shared);
     let Action::Http(http) = &node.action else { return Err(Ending::Lost(LostBecause::Cancelled)) };
     let limit = node.timeout.unwrap_or(TIMEOUT);
@@ -48,7 +52,9 @@ fn client(shared: &Shared) -> Result<reqwest::Client, Failure> {
 }
 
 async fn exchange(shared: &Shared, job: &Job, node: &Node, http: &Http) -> Result<Success, Failure> {
-    let bad = |what: String, error: &dyn std::error::Error| Failure::new(FailureClass::Command, format!("{what} has no value: {error}"));
+    let bad = |what: String, error: &dyn std::error::Error| {
+        Failure::new(FailureClass::Command, format!("{what} has no value: {error}"))
+    };
     let url = http.url.render(&job.scope).map_err(|error| bad("the URL".to_owned(), &error))?;
     let method = match http.method {
         HttpMethod::Get => reqwest::Method::GET,
@@ -60,8 +66,10 @@ async fn exchange(shared: &Shared, job: &Job, node: &Node, http: &Http) -> Resul
     };
     let mut request = client(shared)?.request(method, url);
     for (name, value) in &http.headers {
-        let value = value_of(value, &job.scope).map_err(|error| bad(format!("the header `{name}`"), &error))?;
-        let unusable = || Failure::new(FailureClass::Command, format!("the header `{name}` cannot hold its value"));
+        let value =
+            value_of(value, &job.scope).map_err(|error| bad(format!("the header `{name}`"), &error))?;
+        let unusable =
+            || Failure::new(FailureClass::Command, format!("the header `{name}` cannot hold its value"));
         let header: HeaderName = name.parse().map_err(|_| unusable())?;
         let mut value = HeaderValue::from_str(&as_text(&value)).map_err(|_| unusable())?;
         value.set_sensitive(true);
@@ -69,16 +77,21 @@ async fn exchange(shared: &Shared, job: &Job, node: &Node, http: &Http) -> Resul
     }
     if http.idempotency_key {
         // Without the attempt: a second try must be seen as the same request.
-        let key = blake3::hash(format!("{}\0{}\0{}", shared.run, job.path, job.round).as_bytes()).to_hex().to_string();
+        let key = blake3::hash(format!("{}\0{}\0{}", shared.run, job.path, job.round).as_bytes())
+            .to_hex()
+            .to_string();
         request = request.header("idempotency-key", key);
     }
     request = match &http.body {
         HttpBody::Empty => request,
-        HttpBody::Text(text) => request.body(text.render(&job.scope).map_err(|error| bad("the body".to_owned(), &error))?),
+        HttpBody::Text(text) => {
+            request.body(text.render(&job.scope).map_err(|error| bad("the body".to_owned(), &error))?)
+        }
         HttpBody::Json(fields) => {
             let mut body = Map::new();
             for (name, value) in fields {
-                let value = value_of(value, &job.scope).map_err(|error| bad(format!("the field `{name}`"), &error))?;
+                let value = value_of(value, &job.scope)
+                    .map_err(|error| bad(format!("the field `{name}`"), &error))?;
                 body.insert(name.clone(), value);
             }
             request.header("content-type", "application/json").body(Value::Object(body).to_string())
@@ -89,20 +102,27 @@ async fn exchange(shared: &Shared, job: &Job, node: &Node, http: &Http) -> Resul
     let headers: Map<String, Value> = answer
         .headers()
         .iter()
-        .filter_map(|(name, value)| value.to_str().ok().map(|value| (name.as_str().to_owned(), Value::from(value))))
+        .filter_map(|(name, value)| {
+            value.to_str().ok().map(|value| (name.as_str().to_owned(), Value::from(value)))
+        })
         .collect();
     let mut bytes = Vec::new();
     while let Some(chunk) = answer.chunk().await.map_err(|error| unreachable_host(&error))? {
         if bytes.len() + chunk.len() > MAX_ANSWER {
-            return Err(Failure::new(FailureClass::Command, format!("the answer is larger than {MAX_ANSWER} bytes")));
+            return Err(Failure::new(
+                FailureClass::Command,
+                format!("the answer is larger than {MAX_ANSWER} bytes"),
+            ));
         }
         bytes.extend_from_slice(&chunk);
     }
     let bytes = shared.redactor.redact(&bytes);
     let log = (!bytes.is_empty()).then(|| shared.store.blobs().put(&bytes)).transpose();
     let log = log.map_err(|error| infra("the answer could not be kept", &error))?;
-    let record = json!({ "status": status, "bytes": bytes.len(), "answer": log.map(|digest| digest.to_string()) });
-    let accepted = if http.expect.is_empty() { (200..300).contains(&status) } else { http.expect.contains(&status) };
+    let record =
+        json!({ "status": status, "bytes": bytes.len(), "answer": log.map(|digest| digest.to_string()) });
+    let accepted =
+        if http.expect.is_empty() { (200..300).contains(&status) } else { http.expect.contains(&status) };
     if !accepted {
         // A server that is overloaded or broken may be well again later; a refusal stays a refusal.
         let class = if status == 429 || status >= 500 { FailureClass::Infra } else { FailureClass::Command };
@@ -110,7 +130,10 @@ async fn exchange(shared: &Shared, job: &Job, node: &Node, http: &Http) -> Resul
         let fingerprint = Some(crate::fingerprint::of(&message, &bytes));
         return Err(Failure { class, message, fingerprint, tree: None, record });
     }
-    let outputs = outputs(node, status, &headers, &bytes).map_err(|message| Failure { record: record.clone(), ..Failure::new(FailureClass::Command, message) })?;
+    let outputs = outputs(node, status, &headers, &bytes).map_err(|message| Failure {
+        record: record.clone(),
+        ..Failure::new(FailureClass::Command, message)
+    })?;
     let outputs = outputs.map(|value| keep(shared.store.blobs(), value)).transpose();
     let outputs = outputs.map_err(|error| infra("the outputs could not be kept", &error))?;
     Ok(Success { outputs, tree: None, record })
@@ -120,17 +143,28 @@ fn unreachable_host(error: &reqwest::Error) -> Failure {
     infra("the request was not answered", error)
 }
 
-fn outputs(node: &Node, status: u16, headers: &Map<String, Value>, body: &[u8]) -> Result<Option<Value>, String> {
+fn outputs(
+    node: &Node,
+    status: u16,
+    headers: &Map<String, Value>,
+    body: &[u8],
+) -> Result<Option<Value>, String> {
     if node.outputs.is_empty() {
         return Ok(None);
     }
-    let parsed = serde_json::from_slice(body).unwrap_or_else(|_| Value::from(String::from_utf8_lossy(body).into_owned()));
+    let parsed = serde_json::from_slice(body)
+        .unwrap_or_else(|_| Value::from(String::from_utf8_lossy(body).into_owned()));
     let scope = json!({ "status": status, "headers": headers, "body": parsed });
     let mut outputs = Map::new();
     for output in &node.outputs {
         let value = match &output.from {
-            Some(from) => from.eval(&scope).map_err(|error| format!("the output `{}` has no value: {error}", output.name))?,
-            None => scope["body"].get(&*output.name).cloned().ok_or_else(|| format!("the output `{}` is missing in the answer", output.name))?,
+            Some(from) => from
+                .eval(&scope)
+                .map_err(|error| format!("the output `{}` has no value: {error}", output.name))?,
+            None => scope["body"]
+                .get(&*output.name)
+                .cloned()
+                .ok_or_else(|| format!("the output `{}` is missing in the answer", output.name))?,
         };
         if !fits(output.ty, &value) {
             return Err(format!("the output `{}` is not of type {}", output.name, output.ty));

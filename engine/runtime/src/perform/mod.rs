@@ -65,10 +65,15 @@ pub async fn node(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> E
     // A task of its own: if it panics, the node failed and nothing else.
     let work = tokio::spawn(work(shared, job, cancel));
     let ending = work.await.unwrap_or_else(|error| {
-        Ending::Failed(Failure::new(FailureClass::Infra, format!("the engine itself failed at this node: {error}")))
+        Ending::Failed(Failure::new(
+            FailureClass::Infra,
+            format!("the engine itself failed at this node: {error}"),
+        ))
     });
     match ending {
-        Ending::Succeeded(success) => Event::NodeSucceeded { node: path, attempt, success: Box::new(success) },
+        Ending::Succeeded(success) => {
+            Event::NodeSucceeded { node: path, attempt, success: Box::new(success) }
+        }
         Ending::Failed(mut failure) => {
             failure.message = redacting.redactor.redact_str(&failure.message);
             Event::NodeFailed { node: path, attempt, failure: Box::new(failure) }
@@ -135,6 +140,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
-        Err(error) => Err(Failure::new(FailureClass::Infra, format!("the engine itself failed at this node: {error}"))),
+        Err(error) => {
+            Err(Failure::new(FailureClass::Infra, format!("the engine itself failed at this node: {error}")))
+        }
     }
 }

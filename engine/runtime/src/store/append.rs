@@ -158,9 +158,14 @@ impl Store {
     }
 
     /// The events as the JSON array the journal's trigger reads: `[at, kind, body, blob, hash]` each.
-    fn rows(&self, old: Head, run: &str, events: &[NewEvent<'_>], inline: usize) -> Result<(Head, String), BlobError> {
-        let bytes: usize =
-            events.iter().map(|e| e.kind.len() + e.body.len().min(inline) * 5 / 4 + 128).sum();
+    fn rows(
+        &self,
+        old: Head,
+        run: &str,
+        events: &[NewEvent<'_>],
+        inline: usize,
+    ) -> Result<(Head, String), BlobError> {
+        let bytes: usize = events.iter().map(|e| e.kind.len() + e.body.len().min(inline) * 5 / 4 + 128).sum();
         let mut rows = String::with_capacity(bytes);
         let mut head = old;
         for event in events {

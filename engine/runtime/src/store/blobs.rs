@@ -78,7 +78,11 @@ impl Blobs {
         let drafts = self.root.join(DRAFTS);
         // Nothing in it outlives a power loss on purpose, so neither need its name.
         if !drafts.is_dir() {
-            DirBuilder::new().recursive(true).mode(0o700).create(&drafts).map_err(|e| Fault::io(&drafts, e))?;
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&drafts)
+                .map_err(|e| Fault::io(&drafts, e))?;
         }
         BlobWriter::in_folder(self.clone(), &drafts)
     }

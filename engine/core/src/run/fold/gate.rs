@@ -8,7 +8,14 @@ use crate::format::OnTimeout;
 use crate::graph::Action;
 
 impl State {
-    pub(super) fn gate_opened(&mut self, at: Millis, inst: Inst, subject: &str, ask: Option<&str>, tree: Option<&str>) {
+    pub(super) fn gate_opened(
+        &mut self,
+        at: Millis,
+        inst: Inst,
+        subject: &str,
+        ask: Option<&str>,
+        tree: Option<&str>,
+    ) {
         if self.is_stopping() {
             return self.settle(at, inst, Phase::Cancelled);
         }
@@ -55,7 +62,8 @@ impl State {
             Decision::Rejected => {
                 let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
                 let tree = open.tree.clone();
-                let failure = Failure { tree, ..Failure::new(FailureClass::Review, format!("rejected by {by}{why}")) };
+                let failure =
+                    Failure { tree, ..Failure::new(FailureClass::Review, format!("rejected by {by}{why}")) };
                 self.failed(at, inst, &failure);
             }
         }
@@ -66,7 +74,10 @@ impl State {
         let Action::Gate(gate) = &self.node(inst).action else { return };
         let on_timeout = gate.on_timeout;
         let tree = self.instance(inst).gate.as_ref().and_then(|open| open.tree.clone());
-        let failure = Failure { tree, ..Failure::new(FailureClass::Review, "nobody decided in time, which counts as no") };
+        let failure = Failure {
+            tree,
+            ..Failure::new(FailureClass::Review, "nobody decided in time, which counts as no")
+        };
         match on_timeout {
             // A check refuses `approve`; should it ever come here, silence is still a no.
             OnTimeout::Reject | OnTimeout::Approve => self.failed(at, inst, &failure),

@@ -191,7 +191,9 @@ impl Drive {
                 node: Arc::clone(node),
                 attempt: *attempt,
                 subject: format!("s{attempt}"),
-                ask: None, tree: None }),
+                ask: None,
+                tree: None,
+            }),
             Command::CancelNode { node, attempt } => self.answer(node, *attempt, "cancelled"),
             Command::Collect { node, attempt } => {
                 let word = self.word(&format!("{node}!"));

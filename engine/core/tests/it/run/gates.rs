@@ -113,7 +113,13 @@ fn an_opening_that_is_reported_twice_forgets_no_approval() {
     let mut run = gate("min = 2");
     run.go();
     run.decide("ok", Approved, "ann");
-    run.tell(Event::GateOpened { node: "ok".into(), attempt: 1, subject: "s1".to_owned(), ask: None, tree: None });
+    run.tell(Event::GateOpened {
+        node: "ok".into(),
+        attempt: 1,
+        subject: "s1".to_owned(),
+        ask: None,
+        tree: None,
+    });
     run.decide("ok", Approved, "bob");
     assert_snapshot!(run.end(), @"
     ok succeeded

@@ -23,7 +23,10 @@ async fn a_message_waits_until_an_append_takes_it() {
 
     let events = [event("approved")];
     driver
-        .append(&lease, Append { first_seq: 1, events: &events, taking: &[first], status: None , inline: None })
+        .append(
+            &lease,
+            Append { first_seq: 1, events: &events, taking: &[first], status: None, inline: None },
+        )
         .await
         .unwrap();
     assert_eq!(driver.pending(RUN).await.unwrap(), pending[1..]);
@@ -40,7 +43,12 @@ async fn a_message_is_taken_once_or_the_append_does_not_happen() {
     let foreign = store.post("run-2", "c", NOW).await.unwrap();
     let events = [event("x")];
     let take = async |first_seq, taking: &[MessageId]| {
-        store.append(&lease, Append { first_seq, events: &events, taking, status: Some("changed") , inline: None }).await
+        store
+            .append(
+                &lease,
+                Append { first_seq, events: &events, taking, status: Some("changed"), inline: None },
+            )
+            .await
     };
     take(1, &[taken]).await.unwrap();
     for again in [&[taken][..], &[fresh, taken], &[foreign], &[fresh, fresh]] {
