@@ -126,6 +126,15 @@ impl Trees {
         self
     }
 
+    /// A path of the project as a path of the tree: the project may be a folder of its repository.
+    pub fn in_tree(&self, path: &str) -> String {
+        match self.repository.project_prefix().to_str() {
+            None | Some("") => path.to_owned(),
+            Some(prefix) if path.is_empty() => prefix.to_owned(),
+            Some(prefix) => format!("{prefix}/{path}"),
+        }
+    }
+
     /// The object database.
     pub fn repository(&self) -> &Repository {
         &self.repository

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use blueprint_core::check::{Checked, compile};
 use blueprint_core::finding::Severity;
-use blueprint_core::graph::Program;
+use blueprint_core::graph::{Program, SubKind};
 use blueprint_core::source::SourceSet;
 use blueprint_runtime::load::{LoadError, load};
 use serde_json::json;
@@ -38,7 +38,9 @@ pub(crate) fn check(context: &Context, name: &str) -> Result<Exit, CliError> {
     }
     print_findings(context, &checked, &sources);
     if let Some(program) = &checked.program {
-        let nodes = program.nodes().count();
+        // The body of an `each` is the node itself once more.
+        let written = program.graphs.iter().filter(|graph| graph.kind == SubKind::Blueprint);
+        let nodes: usize = written.map(|graph| graph.nodes.len()).sum();
         let warnings =
             checked.findings.iter().filter(|finding| finding.severity == Severity::Warning).count();
         let noted = if warnings > 0 { format!(", {warnings} warnings") } else { String::new() };

@@ -42,7 +42,7 @@ pub(crate) async fn backend(context: &Context) -> Result<Backend, CliError> {
             let mut works = if remembered["key"] == key { remembered["works"].clone() } else { json!({}) };
             works[backend.name()] = json!(true);
             // Only a memory: without it, the next run tries again.
-            drop(std::fs::create_dir_all(context.state_dir()));
+            drop(private_folder(&context.state_dir()));
             drop(std::fs::write(&path, json!({ "key": key, "works": works }).to_string()));
             return Ok(*backend);
         }
@@ -53,6 +53,12 @@ pub(crate) async fn backend(context: &Context) -> Result<Backend, CliError> {
         error = error.hint(format!("{}: {}", report.backend.name(), terminal::clean(&described(report))));
     }
     Err(error.hint("`blueprint doctor` says more; `--sandbox none` runs without isolation, at your own risk"))
+}
+
+/// Runs hold what nodes wrote, so their folder is its owner's alone from the start.
+fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// What a trial depends on: the boot, and this very program.

@@ -476,7 +476,6 @@ fn in_a_sandbox_nothing_outlives_a_driver_that_was_killed() {
 }
 
 #[test]
-#[ignore = "fails: the launcher is started as `/proc/self/exe` of a file that is gone"]
 fn a_program_that_is_replaced_while_it_runs_goes_on() {
     let lab = Lab::in_git();
     lab.blueprint("two", "[nodes.first]\nrun = \"echo begun\"\n[nodes.pause]\nneeds = [\"first\"]\nwait = \"300ms\"\n[nodes.second]\nneeds = [\"pause\"]\nrun = \"true\"\n");

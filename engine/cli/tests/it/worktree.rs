@@ -208,3 +208,24 @@ fn the_history_of_a_run_is_its_graph() {
     assert!(said.out.contains("b/b") && !said.out.contains("b/a") && !said.out.contains("b/c"), "{said}");
     assert!(lab.say(&["diff", &run, "--stat"]).ends(0).out.contains('a'));
 }
+
+#[test]
+fn a_project_in_a_folder_of_its_repository_has_that_folder_as_its_own() {
+    let lab = Lab::in_git();
+    let folder = lab.project().join("parts/one");
+    std::fs::create_dir_all(folder.join("blueprints/sub")).unwrap();
+    std::fs::write(folder.join("seed.txt"), "seed\n").unwrap();
+    std::fs::write(
+        folder.join("blueprints/sub/blueprint.toml"),
+        "schema = 1\nname = \"sub\"\n\
+         [nodes.write]\nshell = \"sh\"\nrun = 'test -f seed.txt; echo made > made.txt; echo \"{\\\"n\\\": 1}\" > out.json'\n\
+         output = { n = \"integer\" }\noutput_from = { file = \"out.json\" }\nartifacts = [\"made.txt\"]\n\
+         [nodes.edit]\nneeds = [\"write\"]\nedit = { file = \"seed.txt\", replace = \"seed\", with = \"plant\" }\n",
+    )
+    .unwrap();
+    lab.commit();
+    lab.say(&["run", "sub", "-C", "parts/one"]).ends(0);
+    let diff = lab.say(&["diff", "-C", "parts/one"]).ends(0);
+    assert!(diff.out.contains("+++ b/parts/one/made.txt"), "{}", diff.out);
+    assert!(diff.out.contains("+plant"), "{}", diff.out);
+}

@@ -72,6 +72,11 @@ pub(super) fn origin<'a>(shared: &Shared, job: &'a Job) -> Origin<'a> {
     Origin { node: &job.path, attempt: job.attempt, at_ms: shared.clock.now_ms() }
 }
 
+/// A path of the project as a path of the tree.
+pub(super) fn in_tree(shared: &Shared, path: &str) -> String {
+    shared.trees.as_ref().map_or_else(|| path.to_owned(), |trees| trees.in_tree(path))
+}
+
 /// Where commands see the workspace: at the project's own path, so that paths in caches and messages are the
 /// same inside and outside, unless the sandbox has something of its own there.
 fn inside(shared: &Shared, prepared: &Prepared) -> PathBuf {
@@ -82,9 +87,11 @@ fn inside(shared: &Shared, prepared: &Prepared) -> PathBuf {
         "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/sys", "/dev", "/tmp", "/run",
         "/var", "/boot", HOME,
     ];
-    let project = &shared.project;
-    let taken = own.iter().any(|own| project.starts_with(own)) || Path::new(HOME).starts_with(project);
-    if taken || project.parent().is_none() { PathBuf::from("/workspace") } else { project.clone() }
+    let depth =
+        shared.trees.as_ref().map_or(0, |trees| trees.repository().project_prefix().components().count());
+    let root = shared.project.ancestors().nth(depth).unwrap_or(&shared.project);
+    let taken = own.iter().any(|own| root.starts_with(own)) || Path::new(HOME).starts_with(root);
+    if taken || root.parent().is_none() { PathBuf::from("/workspace") } else { root.to_path_buf() }
 }
 
 async fn attempt(
@@ -230,7 +237,11 @@ fn exec(
     let inside = workspace.map_or_else(|| PathBuf::from("/"), |workspace| workspace.inside.clone());
     let home =
         if shared.settings.backend == Backend::None { Path::new("/nonexistent") } else { Path::new(HOME) };
-    let mut exec = Exec::new(argv, inside.join(&run.cwd), home);
+    let cwd = match (&shared.trees, workspace) {
+        (Some(trees), Some(_)) => inside.join(trees.in_tree(&run.cwd)),
+        _ => inside,
+    };
+    let mut exec = Exec::new(argv, cwd, home);
     let tools = &shared.settings.toolchains;
     if !tools.path.is_empty() {
         let base = exec.env.get("PATH").cloned().unwrap_or_default();
@@ -343,13 +354,10 @@ async fn conclude(
     if !node.artifacts.is_empty()
         && let Some(prepared) = prepared.as_ref()
     {
-        record["artifacts"] = crate::artifacts::keep(
-            shared.store.blobs(),
-            &shared.redactor,
-            prepared.checkout.dir(),
-            &node.artifacts,
-        )
-        .map_err(|message| fail(FailureClass::Command, message))?;
+        let globs: Vec<String> = node.artifacts.iter().map(|glob| in_tree(shared, glob)).collect();
+        record["artifacts"] =
+            crate::artifacts::keep(shared.store.blobs(), &shared.redactor, prepared.checkout.dir(), &globs)
+                .map_err(|message| fail(FailureClass::Command, message))?;
     }
     let mut tree = None;
     if node.workspace == Workspace::Write
@@ -408,8 +416,8 @@ fn typed_outputs(
     }
     let value = match (&node.output_from, prepared) {
         (OutputFrom::File(file), Some(prepared)) => {
-            let text =
-                crate::artifacts::read_inside(prepared.checkout.dir(), &file.value, outputs::MAX_BYTES)?;
+            let path = in_tree(shared, &file.value);
+            let text = crate::artifacts::read_inside(prepared.checkout.dir(), &path, outputs::MAX_BYTES)?;
             outputs::parse(&node.output_from, &node.outputs, &shared.redactor.redact(&text))?
         }
         (OutputFrom::File(file), None) => {

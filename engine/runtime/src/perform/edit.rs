@@ -153,7 +153,8 @@ fn one(trees: &Trees, job: &Job, edit: &Edit, prepared: &mut Prepared) -> Result
     }
     let render = |text: &Text| text.render(&job.scope);
     let files = Files::open(prepared.checkout.dir())?;
-    let found = files.read(&edit.file)?;
+    let path = trees.in_tree(&edit.file);
+    let found = files.read(&path)?;
     let mut record = json!({ "kind": name_of(&edit.kind), "file": edit.file });
     let there = || found.as_ref().ok_or(FileError::Missing)?.text();
     let edited = match &edit.kind {
@@ -183,7 +184,7 @@ fn one(trees: &Trees, job: &Job, edit: &Edit, prepared: &mut Prepared) -> Result
         record["created"] = true.into();
     }
     if changed {
-        files.write(&edit.file, &edited.text, found.as_ref())?;
+        files.write(&path, &edited.text, found.as_ref())?;
     }
     Ok(record)
 }

@@ -54,7 +54,8 @@ impl Manifest {
         write_directory(&mut bytes, &self.root);
         let checksum = blake3::hash(&bytes);
         bytes.extend_from_slice(checksum.as_bytes());
-        let new = path.with_added_extension("new");
+        // Several processes may save at once; the last one wins, and each is whole.
+        let new = path.with_added_extension(format!("{}.new", std::process::id()));
         std::fs::write(&new, &bytes)?;
         std::fs::rename(&new, path)
     }

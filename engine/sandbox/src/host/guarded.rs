@@ -116,7 +116,11 @@ impl Guarded {
             },
             spec: spec.clone(),
             name: unique_name(),
-            guest: launcher.resolved().map_err(failed)?,
+            // Only bubblewrap mounts the program; ours goes on as it is, even if its file was replaced meanwhile.
+            guest: match backend {
+                Backend::Bubblewrap => launcher.resolved().map_err(failed)?,
+                Backend::Process | Backend::None => launcher.program().to_owned(),
+            },
         };
         let mut sandbox = Self {
             builder: child,
