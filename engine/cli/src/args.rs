@@ -102,6 +102,29 @@ pub(crate) enum Command {
         /// Let the run see what is not committed.
         #[arg(long)]
         include_dirty: bool,
+        /// Who answers in place of a model of the blueprint, as ALIAS=MODEL; scripted/FILE is a script, read now and
+        /// kept with the run.
+        #[arg(long = "model", value_name = "ALIAS=MODEL")]
+        models: Vec<String>,
+        /// Write what the outside world said to a file that `replay` plays.
+        #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+        record: Option<PathBuf>,
+        #[command(flatten)]
+        settings: RunSettings,
+    },
+    /// Run again what was recorded, without asking the outside world, and say where reality differs.
+    ///
+    /// Models, servers and people say again what they said then; commands and tools in sandboxes run for real. Ends with
+    /// 0 if everything came as it was recorded, and with 1 if something differs.
+    Replay {
+        /// The run, or the beginning of its id, or a file that `run --record` wrote.
+        what: String,
+        /// Start from this commit in place of the recorded one.
+        #[arg(long, value_name = "REF")]
+        base: Option<String>,
+        /// A secret input, as NAME=env:VARIABLE or NAME=file:PATH; those of a run of this project are known.
+        #[arg(long = "secret", value_name = "NAME=SOURCE")]
+        secrets: Vec<String>,
         #[command(flatten)]
         settings: RunSettings,
     },
@@ -175,6 +198,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         settings: RunSettings,
     },
+    /// Delete runs that have ended, with everything that is kept for them alone.
+    Prune(PruneArgs),
     /// Draw a blueprint, or a run as it stands.
     Graph {
         /// The blueprint, or the id of a run.
@@ -199,6 +224,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: AuditCommand,
     },
+    /// Let an MCP client look at runs and blueprints, over standard input and output. It can change nothing.
+    Mcp,
     /// Print the JSON Schema of blueprint files.
     Schema,
     /// Show settings.
@@ -219,6 +246,23 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
         dir: Option<PathBuf>,
     },
+}
+
+/// Which runs to delete.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PruneArgs {
+    /// The runs, or the beginnings of their ids.
+    #[arg(value_name = "RUN", conflicts_with_all = ["older_than", "keep"])]
+    pub(crate) runs: Vec<String>,
+    /// Every run that ended longer ago than this, such as 30d or 12h.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) older_than: Option<String>,
+    /// Every run but the newest N that have ended; with `--older-than` of those only.
+    #[arg(long, value_name = "N")]
+    pub(crate) keep: Option<usize>,
+    /// Only say what would be deleted.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// A decision at a gate.
@@ -257,6 +301,15 @@ pub(crate) enum AuditCommand {
     Verify {
         /// The run, or the beginning of its id; all of them if left out.
         run: Option<String>,
+    },
+    /// Say what of a damaged journal is intact, and save it.
+    ///
+    /// The damaged file is only read. With `--to`, what is intact is written to a new journal, which every command
+    /// reads with `--state FOLDER`.
+    Salvage {
+        /// A new state folder for what is intact.
+        #[arg(long, value_name = "FOLDER")]
+        to: Option<PathBuf>,
     },
 }
 

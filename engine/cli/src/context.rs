@@ -7,9 +7,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use blueprint_runtime::clock::Clock;
-use blueprint_runtime::shared::{Settings, Toolchains};
+use blueprint_runtime::models::Configured;
+use blueprint_runtime::shared::{Minds, Settings, Toolchains};
 use blueprint_runtime::start::Engine;
-use blueprint_runtime::store::{Lookup, Mode, Options, RunSummary, Store, SyncLevel};
+use blueprint_runtime::store::{Fault, Lookup, Mode, OpenError, Options, RunSummary, Store, SyncLevel};
 use blueprint_sandbox::{Backend, HOME, Limits, ReadOnlyMount};
 
 use crate::args::{Format, Global, RunSettings};
@@ -87,26 +88,59 @@ impl Context {
 
     /// Opens the journal for commands that write.
     pub(crate) async fn store(&self) -> Result<Store, CliError> {
+        self.open(Mode::ReadWrite).await.map_err(|error| self.unopened(&error))
+    }
+
+    /// Opens the journal for commands that only read: where it cannot be written, as it is.
+    async fn store_to_read(&self) -> Result<Store, CliError> {
+        match self.open(Mode::ReadWrite).await {
+            Err(OpenError::Fault(Fault::ReadOnly { .. } | Fault::Denied { .. })) => {
+                self.open(Mode::ReadOnly).await.map_err(|error| self.unopened(&error))
+            }
+            other => other.map_err(|error| self.unopened(&error)),
+        }
+    }
+
+    fn unopened(&self, error: &OpenError) -> CliError {
+        let dir = self.state_dir();
+        from_error(Exit::Environment, error)
+            .hint(format!("check `{}`, or choose another folder with `--state DIR`", dir.display()))
+    }
+
+    async fn open(&self, mode: Mode) -> Result<Store, OpenError> {
         let sync = match self.settings.sync() {
             Durability::Full => SyncLevel::Full,
             Durability::Normal => SyncLevel::Normal,
         };
-        let dir = self.state_dir();
-        Store::open(&dir, Options { sync, mode: Mode::ReadWrite }).await.map_err(|error| {
-            from_error(Exit::Environment, &error)
-                .hint(format!("check `{}`, or choose another folder with `--state DIR`", dir.display()))
-        })
+        Store::open(self.state_dir(), Options { sync, mode }).await
     }
 
     /// Everything that runs need, with the isolation that this machine has.
     pub(crate) async fn engine(&self, backend: Backend) -> Result<Engine, CliError> {
+        Ok(self.engine_on(self.store().await?, backend))
+    }
+
+    /// The same for commands that only read.
+    pub(crate) async fn reader(&self) -> Result<Engine, CliError> {
+        Ok(self.engine_on(self.store_to_read().await?, Backend::None))
+    }
+
+    /// The models of the settings, which were checked when they were read.
+    fn models(&self, clock: &Arc<Clock>) -> Option<Arc<dyn Minds>> {
+        let config = self.settings.models().clone();
+        let models = Configured::new(config, &self.environment, &self.state_dir(), clock).ok()?;
+        Some(Arc::new(models))
+    }
+
+    fn engine_on(&self, store: Store, backend: Backend) -> Engine {
         let limits = self.settings.limits();
         let base = Limits::default();
-        Ok(Engine {
-            store: Arc::new(self.store().await?),
+        let clock = Arc::new(Clock::system());
+        Engine {
+            store: Arc::new(store),
             project: self.project.clone(),
             state_dir: self.state_dir(),
-            clock: Arc::new(Clock::system()),
+            clock: Arc::clone(&clock),
             settings: Settings {
                 backend,
                 limits: Limits {
@@ -118,6 +152,9 @@ impl Context {
                     ..base
                 },
                 toolchains: self.toolchains(),
+                program: std::env::current_exe().ok(),
+                models: self.models(&clock),
+                outside: None,
             },
             driver: format!(
                 "process {} on {}",
@@ -125,7 +162,7 @@ impl Context {
                 rustix::system::uname().nodename().to_string_lossy()
             ),
             environment: self.environment.clone(),
-        })
+        }
     }
 
     /// The backend the settings ask for, without trying it.
@@ -187,8 +224,19 @@ impl Context {
         };
         match store.find(word).await.map_err(|error| from_error(Exit::Environment, &error))? {
             Lookup::One(id) => Ok(id),
-            Lookup::None => Err(CliError::usage(format!("there is no run `{}`", terminal::clean(word)))
-                .hint("`blueprint status` lists the runs of this project")),
+            Lookup::None => {
+                let lost = store.lost_runs().await.map_err(|error| from_error(Exit::Environment, &error))?;
+                match lost.iter().find(|run| run.id.starts_with(word)) {
+                    Some(run) => Err(CliError::environment(format!(
+                        "run {} had {} events, and the journal has lost it",
+                        terminal::clean(&run.id),
+                        run.seq
+                    ))
+                    .hint("bring back a copy of the state folder; `blueprint audit verify` says what else is lost")),
+                    None => Err(CliError::usage(format!("there is no run `{}`", terminal::clean(word)))
+                        .hint("`blueprint status` lists the runs of this project")),
+                }
+            }
             Lookup::Several(ids) => Err(CliError::usage(format!(
                 "`{}` is the beginning of several runs: {}",
                 terminal::clean(word),

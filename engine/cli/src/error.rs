@@ -1,7 +1,10 @@
 //! Errors as people meet them: what happened, why, what to do, and the exit code. The only place that maps
 //! errors to exit codes.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use blueprint_runtime::store::Fault;
 
 use crate::terminal;
 
@@ -36,11 +39,12 @@ pub(crate) struct CliError {
     message: String,
     causes: Vec<String>,
     hints: Vec<String>,
+    damaged: Option<PathBuf>,
 }
 
 impl CliError {
     fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), causes: Vec::new(), hints: Vec::new() }
+        Self { exit, message: message.into(), causes: Vec::new(), hints: Vec::new(), damaged: None }
     }
 
     /// What was asked for makes no sense, or the blueprint is wrong.
@@ -68,12 +72,33 @@ impl CliError {
         let mut next = Some(error);
         while let Some(error) = next {
             let text = error.to_string();
-            if self.message != text && self.causes.last() != Some(&text) {
+            if self.message != text && !self.causes.iter().any(|cause| cause.contains(&text)) {
                 self.causes.push(text);
             }
             next = error.source();
         }
         self
+    }
+
+    /// Adds one reason in our own words.
+    pub(crate) fn since(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
+        self
+    }
+
+    /// The journal file that is damaged, if that is behind it.
+    pub(crate) fn damaged(&self) -> Option<&Path> {
+        self.damaged.as_deref()
+    }
+
+    /// The same error without advice.
+    pub(crate) fn without_hints(self) -> Self {
+        Self { hints: Vec::new(), ..self }
+    }
+
+    /// The same error, with everything said that can be said about the damage.
+    pub(crate) fn undamaged(self) -> Self {
+        Self { damaged: None, ..self }
     }
 
     /// Adds what to do.
@@ -98,10 +123,23 @@ pub(crate) fn report(error: &CliError) -> ExitCode {
 }
 
 /// An error whose message and causes are those of `error`.
-pub(crate) fn from_error(exit: Exit, error: &dyn std::error::Error) -> CliError {
+pub(crate) fn from_error(exit: Exit, error: &(dyn std::error::Error + 'static)) -> CliError {
     let message = error.to_string();
-    match error.source() {
+    let said = match error.source() {
         Some(source) => CliError::new(exit, message).because(source),
         None => CliError::new(exit, message),
+    };
+    CliError { damaged: damaged(error), ..said }
+}
+
+/// The journal file whose damage is behind an error.
+fn damaged(error: &(dyn std::error::Error + 'static)) -> Option<PathBuf> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(Fault::Corrupt { path, .. }) = error.downcast_ref() {
+            return Some(path.clone());
+        }
+        next = error.source();
     }
+    None
 }

@@ -10,7 +10,7 @@ use blueprint_core::run::{
     Command, Event, LostBecause, Outcome, Phase, RunStatus, State, Timer, TimerPurpose,
 };
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::crash::CrashPoint;
@@ -20,6 +20,7 @@ use crate::payload::PayloadError;
 use crate::perform::{self, Handover, Job};
 use crate::scope::scope_of;
 use crate::shared::Shared;
+use crate::steps::{NotTaken, Report, Steps};
 use crate::store::{AppendError, Fault, LEASE_TTL_MS, LeaseError, MessageId};
 use crate::trees::{collected_commits, input_commits};
 
@@ -72,6 +73,22 @@ pub enum Patience {
     Stay,
 }
 
+/// A fact that became known.
+#[derive(Debug)]
+struct Known {
+    event: Event,
+    /// The message it came with.
+    message: Option<MessageId>,
+    /// Who waits for it to be on disk.
+    durable: Option<oneshot::Sender<Result<(), NotTaken>>>,
+}
+
+impl From<Event> for Known {
+    fn from(event: Event) -> Self {
+        Self { event, message: None, durable: None }
+    }
+}
+
 /// Drives one run.
 #[derive(Debug)]
 pub struct Driver {
@@ -80,9 +97,9 @@ pub struct Driver {
     state: State,
     seq: u64,
     /// Facts that became known and are not in the journal yet.
-    known: VecDeque<(Event, Option<MessageId>)>,
-    reports: mpsc::UnboundedReceiver<Event>,
-    report: mpsc::UnboundedSender<Event>,
+    known: VecDeque<Known>,
+    reports: mpsc::UnboundedReceiver<Report>,
+    report: mpsc::UnboundedSender<Report>,
     working: BTreeMap<(Arc<str>, u32), CancellationToken>,
     wall_fired: bool,
     /// When the last fact became known: the wall budget is used up from there on.
@@ -120,7 +137,7 @@ impl Driver {
 
     /// Adds a fact to the next transaction.
     pub fn tell(&mut self, event: Event) {
-        self.known.push_back((event, None));
+        self.known.push_back(event.into());
     }
 
     /// The state as far as it is durable.
@@ -185,8 +202,8 @@ impl Driver {
             }
             tokio::select! {
                 report = self.reports.recv() => {
-                    if let Some(event) = report {
-                        self.heard(event);
+                    if let Some(report) = report {
+                        self.heard(report);
                     }
                 }
                 () = sleep_until(due, &self.shared) => {}
@@ -213,7 +230,16 @@ impl Driver {
         let mut events: Vec<(u64, Event)> = Vec::new();
         let mut taking = Vec::new();
         let mut commands = Vec::new();
-        while let Some((event, message)) = self.known.pop_front() {
+        let mut waiting = Vec::new();
+        while let Some(Known { event, message, durable }) = self.known.pop_front() {
+            if let Some(durable) = durable {
+                if let Err(refused) = self.takes(&event) {
+                    // Whoever asked may be gone; then nobody needs to know.
+                    let _ = durable.send(Err(refused));
+                    continue;
+                }
+                waiting.push(durable);
+            }
             self.state.fold(now, &event);
             self.last_ms = now;
             events.push((now, event));
@@ -242,8 +268,17 @@ impl Driver {
         let status = status_text(&self.state);
         let range = self.seq + 1..=self.seq + events.len() as u64;
         self.crash.before(&range);
-        self.journal.append(&self.shared.store, &events, &taking, Some(status)).await?;
+        let alone = self.working.is_empty();
+        self.journal.append(&self.shared.store, &events, &taking, Some(status), alone).await?;
         self.crash.after(&range);
+        for durable in waiting {
+            let _ = durable.send(Ok(()));
+        }
+        for (_, event) in &events {
+            if let Some(decided) = perform::decided_outside(&self.shared, &self.state, event) {
+                self.known.push_back(decided.into());
+            }
+        }
         for (at_ms, event) in events {
             self.seq += 1;
             self.shared.observer.journalled(&Entry { seq: self.seq, at_ms, event }, &self.state);
@@ -256,12 +291,12 @@ impl Driver {
         let due: Vec<Timer> =
             self.state.timers().filter(|(_, due)| *due <= now).map(|(timer, _)| timer.clone()).collect();
         for timer in due {
-            self.known.push_back((Event::TimerFired { timer }, None));
+            self.known.push_back(Event::TimerFired { timer }.into());
         }
         if self.wall_due().is_some_and(|due| due <= now) && self.state.status() == RunStatus::Running {
             self.wall_fired = true;
             let timer = Timer { purpose: TimerPurpose::Wall, node: None, attempt: 0 };
-            self.known.push_back((Event::TimerFired { timer }, None));
+            self.known.push_back(Event::TimerFired { timer }.into());
         }
     }
 
@@ -275,8 +310,8 @@ impl Driver {
             .collect();
         for timer in over {
             let event = Event::TimerFired { timer };
-            if !self.known.iter().any(|(known, _)| *known == event) {
-                self.known.push_back((event, None));
+            if !self.known.iter().any(|known| known.event == event) {
+                self.known.push_back(event.into());
             }
         }
     }
@@ -319,12 +354,23 @@ impl Driver {
     }
 
     fn hear(&mut self) {
-        while let Ok(event) = self.reports.try_recv() {
-            self.heard(event);
+        while let Ok(report) = self.reports.try_recv() {
+            self.heard(report);
         }
     }
 
-    fn heard(&mut self, mut event: Event) {
+    /// Whether a step of an agent may become a fact: somebody still waits for the attempt, and the budget allows it.
+    fn takes(&self, event: &Event) -> Result<(), NotTaken> {
+        let Event::SessionAdvanced { node, attempt, step } = event else { return Ok(()) };
+        let current = self.state.at(node).map(|inst| self.state.instance(inst));
+        if !current.is_some_and(|node| node.phase == Phase::Running && node.attempt == *attempt) {
+            return Err(NotTaken::Over);
+        }
+        self.state.allows(step).map_err(NotTaken::Overrun)
+    }
+
+    fn heard(&mut self, report: Report) {
+        let Report { mut event, durable } = report;
         if let Event::CommandLost { node, attempt, because: because @ LostBecause::Cancelled } = &mut event
             && !self.told_to_stop.remove(&(node.clone(), *attempt))
         {
@@ -343,20 +389,20 @@ impl Driver {
         if let Some(key) = key {
             self.working.remove(&key);
         }
-        self.known.push_back((event, None));
+        self.known.push_back(Known { event, message: None, durable });
     }
 
     async fn read_inbox(&mut self) -> Result<(), DriveError> {
         let messages = self.shared.store.pending(&self.shared.run).await?;
         for message in messages {
-            if self.known.iter().any(|(_, id)| *id == Some(message.id)) {
+            if self.known.iter().any(|known| known.message == Some(message.id)) {
                 continue;
             }
             self.close_gates(u64::try_from(message.at_ms).unwrap_or(0));
             match serde_json::from_str::<Message>(&message.body) {
                 Ok(parsed) => {
                     let event = parsed.into_event(&self.state);
-                    self.known.push_back((event, Some(message.id)));
+                    self.known.push_back(Known { event, message: Some(message.id), durable: None });
                 }
                 Err(error) => tracing::warn!(%error, "a message to the run does not parse and is ignored"),
             }
@@ -370,7 +416,7 @@ impl Driver {
             Command::Evaluate { node, .. } => {
                 if let Some(inst) = self.state.at(&node) {
                     let event = perform::evaluate(&self.shared, &self.state, inst);
-                    self.known.push_back((event, None));
+                    self.known.push_back(event.into());
                 }
             }
             Command::StartNode { node, attempt, .. } => {
@@ -422,7 +468,7 @@ impl Driver {
         let report = self.report.clone();
         tokio::spawn(async move {
             // The receiver is gone only when the driver is, and then nobody waits for the report.
-            let _ = report.send(work.await);
+            let _ = report.send(work.await.into());
         });
     }
 
@@ -442,6 +488,8 @@ impl Driver {
             round: instance.round,
             scope,
             inputs,
+            steps: Steps::new(Arc::clone(path), attempt, self.report.clone()),
+            session: instance.session.clone(),
         }))
     }
 }

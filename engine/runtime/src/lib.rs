@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod artifacts;
+pub mod cassette;
 pub mod clock;
 pub mod crash;
 pub mod drive;
@@ -12,16 +13,22 @@ pub mod journal;
 pub mod load;
 pub mod logs;
 pub mod message;
+pub mod models;
 pub mod outputs;
+pub mod outside;
 pub mod payload;
 pub mod perform;
-pub mod redact;
+pub mod prune;
 pub mod scope;
 pub mod shared;
 pub mod start;
+mod steps;
 pub mod store;
+mod sweep;
 pub mod trees;
 pub mod workspace;
+
+pub use blueprint_agent::scan::secrets as redact;
 
 /// An error with everything behind it, on one line.
 pub fn chain(error: &dyn std::error::Error) -> String {

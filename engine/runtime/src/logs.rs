@@ -8,6 +8,8 @@ use blueprint_sandbox::Stream;
 use crate::redact::{RedactStream, Redactor};
 use crate::store::{BlobError, BlobWriter, Blobs, Digest};
 
+/// The folder of a state folder in which logs can be followed.
+pub const LIVE_FOLDER: &str = "live";
 /// A line longer than this is cut into pieces.
 const LONGEST_LINE: usize = 64 * 1024;
 /// How much of the end is kept in memory, for fingerprints and reports.
@@ -56,7 +58,7 @@ pub struct Log {
 pub fn live_path(state: &Path, run: &str, node: &str, attempt: u32) -> PathBuf {
     let name: String =
         node.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '~' }).collect();
-    state.join("live").join(run).join(format!("{name}.{attempt}"))
+    state.join(LIVE_FOLDER).join(run).join(format!("{name}.{attempt}"))
 }
 
 impl LogWriter {

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use blueprint_core::expr::{Expr, Reference, Text};
-use blueprint_core::graph::{Action, EditKind, Gate, HttpBody, Node, NodeIx, SubKind, Value as Given};
+use blueprint_core::graph::{Action, EditKind, Gate, HttpBody, Mind, Node, NodeIx, SubKind, Value as Given};
 use blueprint_core::run::{Inst, State};
 use serde_json::{Map, Value, json};
 
@@ -149,7 +149,15 @@ fn references(node: &Node) -> Vec<&Reference> {
             found.extend(uses.with.iter().flat_map(|(_, value)| of_value(value)));
             found.extend(uses.each.iter().flat_map(|each| each.list.references()));
         }
-        Action::Wait(_) | Action::Agent | Action::Ci | Action::Forge => {}
+        Action::Agent(agent) => {
+            let system = match &agent.mind {
+                Mind::Model { system, .. } | Mind::Script { system, .. } => system.as_ref(),
+                Mind::Program { .. } => None,
+            };
+            found.extend(agent.prompt.iter().chain(system).flat_map(Text::references));
+            found.extend(agent.env.iter().flat_map(|(_, value)| of_value(value)));
+        }
+        Action::Wait(_) | Action::Ci | Action::Forge => {}
     }
     found
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use blueprint_agent::model::Model;
 use blueprint_core::graph::Program;
 use blueprint_core::run::State;
 use blueprint_sandbox::{Backend, Limits, ReadOnlyMount};
@@ -11,7 +12,9 @@ use blueprint_sandbox::{Backend, Limits, ReadOnlyMount};
 use crate::clock::Clock;
 use crate::journal::Entry;
 use crate::logs::Line;
+use crate::outside::Outside;
 use crate::redact::Redactor;
+use crate::start::StandIn;
 use crate::store::Store;
 use crate::trees::Trees;
 
@@ -24,6 +27,18 @@ pub struct Settings {
     pub limits: Limits,
     /// What of the host commands may see besides the base system.
     pub toolchains: Toolchains,
+    /// Our own program, for the file tools of agents.
+    pub program: Option<PathBuf>,
+    /// Who answers agents.
+    pub models: Option<Arc<dyn Minds>>,
+    /// What stands in for the outside world, if anything does.
+    pub outside: Option<Arc<dyn Outside>>,
+}
+
+/// The models that are configured.
+pub trait Minds: Send + Sync + std::fmt::Debug {
+    /// The model behind an alias or a `provider/model`. `Err` says why there is none and what to do.
+    fn resolve(&self, name: &str) -> Result<Arc<dyn Model>, String>;
 }
 
 /// Tools of the host that sandboxes may use.
@@ -71,6 +86,8 @@ pub struct Shared {
     pub clock: Arc<Clock>,
     /// How nodes are run.
     pub settings: Settings,
+    /// Who answers in place of models, as whoever started the run said.
+    pub stand_ins: BTreeMap<String, StandIn>,
     /// The secrets, by name.
     pub secrets: BTreeMap<String, String>,
     /// Keeps them out of everything that is written.

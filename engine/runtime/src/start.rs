@@ -13,6 +13,7 @@ use blueprint_core::source::SourceSet;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::cassette::CassetteError;
 use crate::clock::Clock;
 use crate::crash::CrashPoint;
 use crate::drive::Driver;
@@ -20,9 +21,13 @@ use crate::journal::{Entry, Journal, JournalError, LARGEST_START, decode};
 use crate::payload::{PayloadError, fetch, keep};
 use crate::redact::{RedactError, Redactor};
 use crate::shared::{Observer, Settings, Shared};
-use crate::store::{AcquireError, CreateError, Identity, NewRun, Owner, Store};
+use crate::store::{AcquireError, Break, CreateError, Identity, NewRun, Owner, ReadError, Store, Verdict};
 use crate::trees::{Trees, input_commits};
-use crate::workspace::{Base, BaseError, Dirty, Repository, RepositoryError};
+use crate::workspace::{Base, BaseError, CommitId, Dirty, GitError, Repository, RepositoryError};
+
+mod options;
+
+pub use options::{Replayed, RunOptions, StandIn};
 
 /// Why a run cannot be started or opened.
 #[derive(Debug, Error)]
@@ -33,6 +38,17 @@ pub enum StartError {
     /// There is nothing in its journal.
     #[error("run `{0}` has an empty journal: it was cut off before it began; start it again")]
     Empty(String),
+    /// Its journal does not hold what was written to it, so nothing may be done on its word.
+    #[error("the journal of run `{run}` breaks at event {seq}, so the run is not taken on")]
+    Broken {
+        /// The run.
+        run: String,
+        /// The first event that is missing, altered or too many.
+        seq: u64,
+        /// What is wrong with it.
+        #[source]
+        reason: Break,
+    },
     /// The run is being driven.
     #[error(transparent)]
     Acquire(#[from] AcquireError),
@@ -65,6 +81,30 @@ pub enum StartError {
     /// There is nothing to start from.
     #[error("the run has nothing to start from")]
     Base(#[from] BaseError),
+    /// What it was started with is not something this release can read.
+    #[error("what run `{run}` was started with means nothing to this release")]
+    Options {
+        /// The run.
+        run: String,
+        /// What does not fit.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A cassette cannot be used.
+    #[error(transparent)]
+    Cassette(#[from] CassetteError),
+    /// The cassette that was kept with a replay is gone.
+    #[error("the cassette `{0}` that the run replays is not in the content store")]
+    NoCassette(String),
+    /// A replay has nothing to start from.
+    #[error("{0}")]
+    NoBase(String),
+    /// Git could not say what is in the repository.
+    #[error("git could not read the repository")]
+    Git(#[from] GitError),
+    /// A replay is only ever itself.
+    #[error("run `{0}` is a replay, and what was recorded says nothing about a fork of it")]
+    ForkOfReplay(String),
     /// The node to fork from does not exist.
     #[error("run `{run}` has no node `{node}`")]
     NoNode {
@@ -122,12 +162,34 @@ pub struct NewRunOptions {
 pub struct OpenedRun {
     /// The run.
     pub id: String,
-    /// Everything that happened.
+    /// Everything that happened, if it was asked for.
     pub entries: Vec<Entry>,
+    /// The last event, and its time in milliseconds since the Unix epoch.
+    pub last: (u64, u64),
     /// What it adds up to.
     pub state: State,
+    /// What the check of the journal found.
+    pub verdict: Verdict,
     /// The texts of the blueprint.
     pub sources: SourceSet,
+}
+
+impl OpenedRun {
+    /// Fails if the journal does not hold what was written to it. To be called before anything is done on its word.
+    pub fn must_hold(&self) -> Result<(), StartError> {
+        match &self.verdict {
+            Verdict::Verified { .. } => Ok(()),
+            Verdict::Broken { seq, reason } => {
+                Err(StartError::Broken { run: self.id.clone(), seq: *seq, reason: reason.clone() })
+            }
+        }
+    }
+}
+
+impl From<ReadError> for StartError {
+    fn from(error: ReadError) -> Self {
+        Self::Journal(error.into())
+    }
 }
 
 /// True if some node of the program sees the workspace.
@@ -142,10 +204,25 @@ impl Engine {
         new: NewRunOptions,
         observer: Arc<dyn Observer>,
     ) -> Result<(Driver, Option<Base>), StartError> {
+        let (trees, base) = self.base(&new, self.clock.now_ms())?;
+        let from = base.as_ref().map(|base| base.commit);
+        let driver = self.start_from(new, trees, from, observer).await?;
+        Ok((driver, base))
+    }
+
+    /// The same from a commit that was chosen already.
+    pub(crate) async fn start_from(
+        &self,
+        new: NewRunOptions,
+        trees: Option<Trees>,
+        base: Option<CommitId>,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Driver, StartError> {
         let now = self.clock.now_ms();
         let secrets = self.secrets(&new.secrets)?;
         let redactor = redactor(&secrets)?;
-        let (trees, base) = self.base(&new, now)?;
+        let options = options_of(&new.id, &new.options)?;
+        let player = self.player(&options)?;
         let sources = serde_json::to_value(&new.sources).map_err(PayloadError::from)?;
         let sources = if new.sources.files.values().map(String::len).sum::<usize>() <= LARGEST_START / 2 {
             Payload::Inline(sources)
@@ -169,37 +246,85 @@ impl Engine {
             sources,
             inputs: inputs_with_secrets(&new.inputs, &new.secrets),
             secrets: new.secrets,
-            base: base.as_ref().map(|base| base.commit.to_string()),
+            base: base.map(|commit| commit.to_string()),
             dirty_included: new.dirty == Dirty::Include,
             jobs: new.jobs,
             by: new.by,
             forked_from: None,
             options: new.options,
         };
-        let shared = self.shared(&new.id, &new.program, secrets, redactor, trees, observer);
+        let (settings, observer) = self.playing(player, observer);
+        let world = World { settings, stand_ins: options.models, observer };
+        let shared = self.shared(&new.id, &new.program, secrets, redactor, trees, world);
         let state = State::new(Arc::clone(&new.program));
         let mut driver = Driver::new(Arc::new(shared), Journal::new(lease, 0), state, 0);
         driver.crash_at(CrashPoint::of(&self.environment));
         driver.tell(Event::RunStarted(Box::new(start)));
         driver.tell(self.driver_started());
-        Ok((driver, base))
+        self.sweep(&new.id);
+        Ok(driver)
     }
 
-    /// Reads a run without driving it.
+    /// Reads a run without driving it, and without its entries. Whether its journal holds what was written stands in
+    /// the verdict.
     pub async fn open(&self, id: &str) -> Result<OpenedRun, StartError> {
-        let stored = self.store.read(id).await.map_err(JournalError::from)?;
-        let entries = decode(&stored)?;
-        let Some(Event::RunStarted(start)) = entries.first().map(|entry| &entry.event) else {
-            return Err(StartError::Empty(id.to_owned()));
+        self.replay_events(id, |_| {}).await
+    }
+
+    /// The same with all entries, for those who tell the whole story.
+    pub async fn open_with_entries(&self, id: &str) -> Result<OpenedRun, StartError> {
+        let mut entries = Vec::new();
+        let opened = self.replay_events(id, |entry| entries.push(entry)).await?;
+        Ok(OpenedRun { entries, ..opened })
+    }
+
+    /// Folds the events while they are read, so that they are not all held at once.
+    async fn replay_events(&self, id: &str, mut each: impl FnMut(Entry)) -> Result<OpenedRun, StartError> {
+        let mut begun: Option<(SourceSet, State)> = None;
+        let mut last = (0, 0);
+        let read = self
+            .store
+            .replay(id, |stored| {
+                let entry = decode(&stored)?;
+                drop(stored);
+                let (_, state) = match &mut begun {
+                    Some(begun) => begun,
+                    None => begun.insert(self.begin(id, &entry.event)?),
+                };
+                state.fold(entry.at_ms, &entry.event);
+                last = (entry.seq, entry.at_ms);
+                each(entry);
+                Ok::<(), StartError>(())
+            })
+            .await;
+        let verdict = match read {
+            Ok(verdict) => verdict,
+            // An event that makes no sense may be one that was altered.
+            Err(error) => match self.store.verify(id).await {
+                Ok(Verdict::Broken { seq, reason }) => {
+                    return Err(StartError::Broken { run: id.to_owned(), seq, reason });
+                }
+                _ => return Err(error),
+            },
         };
+        match (begun, verdict) {
+            (Some((sources, state)), verdict) => {
+                Ok(OpenedRun { id: id.to_owned(), entries: Vec::new(), last, state, verdict, sources })
+            }
+            (None, Verdict::Verified { .. }) => Err(StartError::Empty(id.to_owned())),
+            (None, Verdict::Broken { seq, reason }) => {
+                Err(StartError::Broken { run: id.to_owned(), seq, reason })
+            }
+        }
+    }
+
+    /// The texts and the first state of a run, by its first event.
+    fn begin(&self, id: &str, first: &Event) -> Result<(SourceSet, State), StartError> {
+        let Event::RunStarted(start) = first else { return Err(StartError::Empty(id.to_owned())) };
         let sources: SourceSet =
             serde_json::from_value(fetch(self.store.blobs(), &start.sources)?).map_err(PayloadError::from)?;
         let program = compile(&sources).program.ok_or_else(|| StartError::Incompatible(id.to_owned()))?;
-        let mut state = State::new(program);
-        for entry in &entries {
-            state.fold(entry.at_ms, &entry.event);
-        }
-        Ok(OpenedRun { id: id.to_owned(), entries, state, sources })
+        Ok((sources, State::new(program)))
     }
 
     /// Takes over a run that nobody drives.
@@ -207,7 +332,8 @@ impl Engine {
         let now = i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX);
         let lease = self.store.acquire(id, &Owner::current(), now).await?;
         // Read only now: whoever held the lease before may have written until it was taken.
-        let opened = match self.open(id).await {
+        let read = self.open(id).await.and_then(|opened| opened.must_hold().map(|()| opened));
+        let opened = match read {
             Ok(opened) => opened,
             Err(error) => {
                 // The error that matters is the first one; a lease that stays is taken over later.
@@ -215,21 +341,30 @@ impl Engine {
                 return Err(error);
             }
         };
-        let seq = opened.entries.last().map_or(0, |entry| entry.seq);
-        self.clock.not_before(opened.entries.last().map_or(0, |entry| entry.at_ms));
+        let (seq, last_ms) = opened.last;
+        self.clock.not_before(last_ms);
         let secrets = self.secrets(opened.state.start().map_or(&BTreeMap::new(), |start| &start.secrets))?;
         let redactor = redactor(&secrets)?;
+        let options = options_of(id, opened.state.start().map_or(&Value::Null, |start| &start.options))?;
+        let player = self.player(&options)?;
+        if let Some(player) = &player {
+            // What was played so far is not played again.
+            self.replay_events(id, |entry| player.heard(&entry.event)).await?;
+        }
+        let (settings, observer) = self.playing(player, observer);
+        let world = World { settings, stand_ins: options.models, observer };
         let program = Arc::clone(opened.state.program());
         let trees = if opened.state.start().is_some_and(|start| start.base.is_some()) {
-            Some(self.trees(id, &program.name)?)
+            Some(self.trees(id, &program)?)
         } else {
             None
         };
-        let shared = self.shared(id, &program, secrets, redactor, trees, observer);
+        let shared = self.shared(id, &program, secrets, redactor, trees, world);
         let mut driver = Driver::new(Arc::new(shared), Journal::new(lease, seq), opened.state, seq);
         driver.crash_at(CrashPoint::of(&self.environment));
         driver.tell(self.driver_started());
         driver.recover();
+        self.sweep(id);
         Ok(driver)
     }
 
@@ -242,6 +377,7 @@ impl Engine {
         by: &str,
         observer: Arc<dyn Observer>,
     ) -> Result<Driver, StartError> {
+        parent.must_hold()?;
         let no_node = || StartError::NoNode { run: parent.id.clone(), node: from.to_owned() };
         let old = &parent.state;
         let first = old.at(from).filter(|inst| old.instance(*inst).scope == 0).ok_or_else(no_node)?;
@@ -253,11 +389,16 @@ impl Engine {
             }
         }
         let Some(start) = old.start() else { return Err(no_node()) };
+        let options = options_of(&parent.id, &start.options)?;
+        if options.replay.is_some() {
+            return Err(StartError::ForkOfReplay(parent.id.clone()));
+        }
+        let world = World { settings: self.settings.clone(), stand_ins: options.models, observer };
         let now = self.clock.now_ms();
         let secrets = self.secrets(&start.secrets)?;
         let redactor = redactor(&secrets)?;
         let program = Arc::clone(old.program());
-        let trees = if start.base.is_some() { Some(self.trees(new_id, &program.name)?) } else { None };
+        let trees = if start.base.is_some() { Some(self.trees(new_id, &program)?) } else { None };
         let identity = Identity {
             id: new_id,
             blueprint: &start.blueprint,
@@ -272,7 +413,7 @@ impl Engine {
                 i64::try_from(now).unwrap_or(i64::MAX),
             )
             .await?;
-        let shared = self.shared(new_id, &program, secrets, redactor, trees, observer);
+        let shared = self.shared(new_id, &program, secrets, redactor, trees, world);
         let state = State::new(Arc::clone(&program));
         let mut driver = Driver::new(Arc::new(shared), Journal::new(lease, 0), state, 0);
         driver.crash_at(CrashPoint::of(&self.environment));
@@ -290,7 +431,13 @@ impl Engine {
             };
             driver.tell(Event::NodeAdopted { node: instance.path.clone(), adopted: Box::new(adopted) });
         }
+        self.sweep(new_id);
         Ok(driver)
+    }
+
+    /// What dead processes left goes, once the run has begun and without it waiting.
+    fn sweep(&self, run: &str) {
+        crate::sweep::begin(Arc::clone(&self.store), Arc::clone(&self.clock), &self.state_dir, run);
     }
 
     fn driver_started(&self) -> Event {
@@ -301,16 +448,16 @@ impl Engine {
         }
     }
 
-    fn trees(&self, run: &str, blueprint: &str) -> Result<Trees, StartError> {
+    pub(crate) fn trees(&self, run: &str, program: &Arc<Program>) -> Result<Trees, StartError> {
         let repository = Repository::discover(&self.project, &self.state_dir)?;
-        Ok(Trees::new(repository, &self.state_dir, run, blueprint))
+        Ok(Trees::new(repository, &self.state_dir, run, Arc::clone(program)))
     }
 
     fn base(&self, new: &NewRunOptions, now: u64) -> Result<(Option<Trees>, Option<Base>), StartError> {
         if !needs_workspace(&new.program) {
             return Ok((None, None));
         }
-        let trees = self.trees(&new.id, &new.program.name)?;
+        let trees = self.trees(&new.id, &new.program)?;
         let base = trees.repository().base(new.dirty, now)?;
         Ok((Some(trees), Some(base)))
     }
@@ -346,7 +493,7 @@ impl Engine {
         secrets: BTreeMap<String, String>,
         redactor: Redactor,
         trees: Option<Trees>,
-        observer: Arc<dyn Observer>,
+        world: World,
     ) -> Shared {
         let trees =
             trees.map(|trees| if secrets.is_empty() { trees } else { trees.guarding(redactor.clone()) });
@@ -357,15 +504,27 @@ impl Engine {
             project: self.project.clone(),
             state_dir: self.state_dir.clone(),
             clock: Arc::clone(&self.clock),
-            settings: self.settings.clone(),
+            settings: world.settings,
+            stand_ins: world.stand_ins,
             secrets,
             redactor,
             trees,
-            observer,
+            observer: world.observer,
             attested: OnceLock::new(),
             http: OnceLock::new(),
         }
     }
+}
+
+/// What is around a run: what it acts with, who answers in place of models, who watches.
+struct World {
+    settings: Settings,
+    stand_ins: BTreeMap<String, StandIn>,
+    observer: Arc<dyn Observer>,
+}
+
+fn options_of(run: &str, options: &Value) -> Result<RunOptions, StartError> {
+    RunOptions::of(options).map_err(|source| StartError::Options { run: run.to_owned(), source })
 }
 
 /// What a node made, with the tree it really left: in another run its needs may not be there to pass it on.

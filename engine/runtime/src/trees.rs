@@ -2,16 +2,22 @@
 //! one each. Never the user's own working tree.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use blueprint_core::graph::Program;
 use blueprint_core::run::{Failure, FailureClass, Inst, State};
 
-use crate::artifacts::{MAX_FILE, read_inside};
 use crate::redact::Redactor;
 use crate::workspace::{
-    ChangedPath, Checkout, CheckoutError, Clean, CommitId, CommitInfo, Kind, Merge, RefName, Repository,
-    TreeId,
+    Checkout, CheckoutError, Clean, CommitId, CommitInfo, Merge, RefName, Repository, TreeId,
 };
+
+mod lineage;
+
+use lineage::Lineage;
+
+/// The folder of a state folder in which checkouts lie, by run.
+pub const WORK_FOLDER: &str = "work";
 
 /// What `inst` starts from: the commits its needs left, or what its sub-graph or the run started from.
 pub fn input_commits(state: &State, inst: Inst) -> Vec<String> {
@@ -86,7 +92,7 @@ pub struct Trees {
     repository: Repository,
     dir: PathBuf,
     run: String,
-    blueprint: String,
+    lineage: Lineage,
     free: Mutex<Vec<Checkout>>,
     secrets: Option<Redactor>,
 }
@@ -108,18 +114,18 @@ fn infra(what: &str, error: &dyn std::error::Error) -> Failure {
 
 impl Trees {
     /// The checkouts of `run` lie below `state`.
-    pub fn new(repository: Repository, state: &Path, run: &str, blueprint: &str) -> Self {
+    pub fn new(repository: Repository, state: &Path, run: &str, program: Arc<Program>) -> Self {
         Self {
             repository,
-            dir: state.join("work").join(run),
+            dir: state.join(WORK_FOLDER).join(run),
             run: run.to_owned(),
-            blueprint: blueprint.to_owned(),
+            lineage: Lineage::new(program),
             free: Mutex::new(Vec::new()),
             secrets: None,
         }
     }
 
-    /// Takes no tree that holds one of these secrets.
+    /// Captures no tree that holds one of these secrets.
     #[must_use]
     pub fn guarding(mut self, secrets: Redactor) -> Self {
         self.secrets = Some(secrets);
@@ -182,27 +188,54 @@ impl Trees {
     /// A checkout that holds the input of a node.
     pub fn prepare(&self, commits: &[String], origin: Origin<'_>) -> Result<Prepared, Failure> {
         let (commit, tree, merged) = self.input(commits, origin)?;
-        let mut checkout = self.take(tree).map_err(|e| infra("no checkout could be made", &e))?;
+        let mut checkout =
+            self.take(tree, origin.node).map_err(|e| infra("no checkout could be made", &e))?;
+        // What the tree does not name and an earlier node left, such as a cache, stays for those behind that node.
+        let clean =
+            if self.lineage.inherits(checkout.user(), origin.node) { Clean::Untracked } else { Clean::All };
+        checkout.set_user(origin.node);
         checkout
-            .set_to(&self.repository, tree, Clean::Untracked)
+            .set_to(&self.repository, tree, clean)
             .map_err(|e| infra("the checkout could not be filled", &e))?;
         Ok(Prepared { checkout, commit, tree, merged })
     }
 
-    fn take(&self, tree: TreeId) -> Result<Checkout, CheckoutError> {
+    /// Brings a checkout to what an earlier part of the same attempt left at the commit `at`. What the node starts from
+    /// stays what it was.
+    pub fn bring_to(&self, prepared: &mut Prepared, at: &str) -> Result<(), Failure> {
+        let commit: CommitId = at.parse().map_err(|e| infra("a recorded commit is unreadable", &e))?;
+        let tree = self
+            .repository
+            .tree_of(commit)
+            .map_err(|e| infra("git could not read a commit of the run", &e))?;
+        prepared
+            .checkout
+            .set_to(&self.repository, tree, Clean::Untracked)
+            .map_err(|e| infra("the checkout could not be filled", &e))?;
+        Ok(())
+    }
+
+    /// A checkout nobody uses: best one whose leftovers the node may have, then one that holds the tree.
+    fn take(&self, tree: TreeId, node: &str) -> Result<Checkout, CheckoutError> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = free.iter().position(|checkout| checkout.tree() == Some(tree)) {
-            return Ok(free.swap_remove(at));
-        }
-        if let Some(checkout) = free.pop() {
-            return Ok(checkout);
+        let fit = |checkout: &Checkout| {
+            (self.lineage.inherits(checkout.user(), node), checkout.tree() == Some(tree))
+        };
+        if let Some(best) = (0..free.len()).max_by_key(|at| fit(&free[*at])) {
+            return Ok(free.swap_remove(best));
         }
         drop(free);
         let mut number = 0_u32;
         loop {
             match Checkout::open_or_create(&self.dir.join(number.to_string())) {
                 Err(CheckoutError::Busy { .. }) => number += 1,
-                other => return other,
+                Ok(checkout) => {
+                    return Ok(match &self.secrets {
+                        Some(secrets) => checkout.guarding(secrets.clone()),
+                        None => checkout,
+                    });
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -223,36 +256,17 @@ impl Trees {
             let class = if error.blames_content() { FailureClass::Policy } else { FailureClass::Infra };
             Failure::new(class, format!("what the node left cannot be kept: {}", crate::chain(&error)))
         })?;
-        let flagged = captured.flagged.iter().map(|flag| format!("{}: {:?}", flag.path, flag.kind)).collect();
+        let flagged = captured.flagged.iter().map(|flag| {
+            let told = format!("{}: {:?}", flag.path, flag.kind);
+            // What is left out of a tree can have a name all the same.
+            self.secrets.as_ref().map_or_else(|| told.clone(), |secrets| secrets.redact_str(&told))
+        });
+        let flagged = flagged.collect();
         if captured.tree == prepared.tree {
             return Ok((prepared.merged.then_some(prepared.commit), flagged));
         }
-        self.refuse_secrets(prepared.checkout.dir(), &captured.changed)?;
         let commit = self.keep(captured.tree, &[prepared.commit], origin)?;
         Ok((Some(commit), flagged))
-    }
-
-    /// A commit lasts and is pushed: what holds a secret of the run does not become one.
-    fn refuse_secrets(&self, dir: &Path, changed: &[ChangedPath]) -> Result<(), Failure> {
-        let Some(secrets) = &self.secrets else { return Ok(()) };
-        let refused = |message: String| Failure::new(FailureClass::Policy, message);
-        for change in changed {
-            let path = change.path.as_path();
-            let content = match change.after {
-                None | Some(Kind::Submodule) => continue,
-                Some(Kind::Link) => std::fs::read_link(dir.join(path))
-                    .map(|target| target.into_os_string().into_encoded_bytes())
-                    .map_err(|error| infra("a link of the workspace could not be read", &error))?,
-                Some(Kind::File | Kind::Executable) => read_inside(dir, path, MAX_FILE).map_err(refused)?,
-            };
-            if [change.path.as_bytes(), &content].iter().any(|bytes| secrets.redact(bytes) != *bytes) {
-                return Err(refused(format!(
-                    "`{}` holds a secret of this run, so what the node left is not kept; write it outside of the workspace or to a `scratch` one",
-                    change.path
-                )));
-            }
-        }
-        Ok(())
     }
 
     /// Commits a tree as the output of a node and points the node's ref at it.
@@ -270,19 +284,9 @@ impl Trees {
             run: &self.run,
             node: origin.node,
             attempt: origin.attempt,
-            blueprint: &self.blueprint,
+            blueprint: self.lineage.blueprint(),
             at_ms: origin.at_ms,
             message,
         }
-    }
-
-    /// Removes the checkouts; the trees stay in git.
-    pub fn remove_checkouts(&self) {
-        let free = std::mem::take(&mut *self.free.lock().unwrap_or_else(PoisonError::into_inner));
-        for checkout in free {
-            // What is left is swept when the state folder is; the run itself has ended.
-            drop(checkout.delete());
-        }
-        drop(std::fs::remove_dir_all(&self.dir));
     }
 }

@@ -1,7 +1,9 @@
-//! Measures what starting, running `/bin/true` and stopping costs on each backend, beside a bare child process.
-//! Prints medians and 90th percentiles; it judges nothing.
+//! Measures what starting, running `/bin/true` and stopping costs on each backend, beside a bare child process and
+//! a bare bubblewrap. All take turns in every round. Prints the least and the median of the rounds, and the medians of
+//! the ratios to bubblewrap in the same round; it judges nothing.
 
 use std::{
+    collections::BTreeMap,
     future,
     path::Path,
     process::{Command, ExitCode},
@@ -11,66 +13,86 @@ use std::{
 use blueprint_sandbox::{Backend, Exec, Sandbox, Spec, WorkspaceMode, WorkspaceMount, launcher_main};
 use tokio::sync::mpsc;
 
-const ROUNDS: usize = 60;
+const ROUNDS: usize = 100;
+const BARE: &str = "1 bare bwrap --unshare-all";
+
+type Times = BTreeMap<String, Vec<Duration>>;
 
 fn main() -> ExitCode {
     if let Some(code) = launcher_main(std::env::args_os()) {
         return code;
     }
-    bare();
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return ExitCode::FAILURE;
     };
-    for backend in Backend::ALL {
-        runtime.block_on(measure(backend));
+    let mut times = Times::new();
+    for round in 0..=ROUNDS {
+        if round == 1 {
+            // The first round warms up.
+            times.clear();
+        }
+        bare(&mut times);
+        for backend in Backend::ALL {
+            if let Err(error) = runtime.block_on(measure(backend, &mut times)) {
+                times.entry(format!("{}: {error}", backend.name())).or_default().push(Duration::ZERO);
+            }
+        }
     }
+    show(&times);
     ExitCode::SUCCESS
 }
 
-fn bare() {
+fn bare(times: &mut Times) {
     let minimal = ["--unshare-all", "--ro-bind", "/", "/", "/bin/true"];
     for (name, program, args) in
-        [("bare child", "/bin/true", &[][..]), ("bare bwrap --unshare-all", "/usr/bin/bwrap", &minimal[..])]
+        [("0 bare child", "/bin/true", &[][..]), (BARE, "/usr/bin/bwrap", &minimal[..])]
     {
-        let times = (0..ROUNDS).filter_map(|_| {
-            let started = Instant::now();
-            Command::new(program).args(args).status().ok()?;
-            Some(started.elapsed())
-        });
-        show(name, times.collect());
+        let started = Instant::now();
+        if Command::new(program).args(args).status().is_ok_and(|status| status.success()) {
+            times.entry(name.to_owned()).or_default().push(started.elapsed());
+        }
     }
 }
 
-async fn measure(backend: Backend) {
+async fn measure(backend: Backend, times: &mut Times) -> Result<(), Box<dyn std::error::Error>> {
     let here = std::env::temp_dir();
     let workspace = WorkspaceMount { host: here, inside: "/work".into(), mode: WorkspaceMode::ReadWrite };
     let spec = Spec { workspace: Some(workspace), ..Spec::default() };
-    let (mut whole, mut start, mut exec) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let (sender, _receiver) = mpsc::channel(4);
-        let command = Exec::new(["/bin/true"], "/work", Path::new("/tmp"));
-        let begun = Instant::now();
-        let mut sandbox = match Sandbox::start(backend, &spec).await {
-            Ok(sandbox) => sandbox,
-            Err(error) => return show(&format!("{}: {error}", backend.name()), Vec::new()),
-        };
-        start.push(begun.elapsed());
-        let running = Instant::now();
-        if let Err(error) = sandbox.exec(command, &sender, future::pending()).await {
-            return show(&format!("{}: {error}", backend.name()), Vec::new());
-        }
-        exec.push(running.elapsed());
-        sandbox.stop().await;
-        whole.push(begun.elapsed());
+    let (sender, _receiver) = mpsc::channel(4);
+    let command = Exec::new(["/bin/true"], "/work", Path::new("/tmp"));
+    let begun = Instant::now();
+    let mut sandbox = Sandbox::start(backend, &spec).await?;
+    let ready = Instant::now();
+    sandbox.exec(command, &sender, future::pending()).await?;
+    let ended = Instant::now();
+    sandbox.stop().await;
+    for (part, time) in [
+        ("start+exec+stop", begun.elapsed()),
+        ("start", ready - begun),
+        ("exec", ended - ready),
+        ("stop", ended.elapsed()),
+    ] {
+        times.entry(format!("{} {part}", backend.name())).or_default().push(time);
     }
-    show(&format!("{} start+exec+stop", backend.name()), whole);
-    show(&format!("{} start", backend.name()), start);
-    show(&format!("{} exec", backend.name()), exec);
+    Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "printing is all this program is for")]
-fn show(name: &str, mut times: Vec<Duration>) {
-    times.sort();
-    let at = |part: usize| times.get(times.len() * part / 10).copied().unwrap_or_default();
-    println!("{name:32} median {:>9.3?}  p90 {:>9.3?}  n={}", at(5), at(9), times.len());
+fn show(times: &Times) {
+    let none = Vec::new();
+    let bare = times.get(BARE).unwrap_or(&none);
+    for (name, taken) in times {
+        let mut ratios: Vec<f64> =
+            taken.iter().zip(bare).map(|(time, bare)| time.as_secs_f64() / bare.as_secs_f64()).collect();
+        ratios.sort_by(f64::total_cmp);
+        let mut sorted = taken.clone();
+        sorted.sort();
+        println!(
+            "{name:28} least {:>9.3?}  median {:>9.3?}  to bwrap {:>5.2}  n={}",
+            sorted.first().copied().unwrap_or_default(),
+            sorted.get(sorted.len() / 2).copied().unwrap_or_default(),
+            ratios.get(ratios.len() / 2).copied().unwrap_or_default(),
+            taken.len()
+        );
+    }
 }

@@ -6,7 +6,7 @@ use blueprint_core::run::{Decision, RunStatus, Timer, TimerPurpose};
 use blueprint_runtime::clock::Clock;
 use blueprint_runtime::message::{Message, may_decide};
 use blueprint_runtime::start::OpenedRun;
-use blueprint_runtime::store::RunSummary;
+use blueprint_runtime::store::{Owner, RunSummary};
 use blueprint_sandbox::Backend;
 
 use super::run::{start_failed, take_over, user, worded};
@@ -30,6 +30,7 @@ pub(crate) async fn decide(
         .find_run_where(&engine.store, asked.run.as_deref(), "run that waits at a gate", unfinished)
         .await?;
     let opened = engine.open(&id).await.map_err(start_failed)?;
+    opened.must_hold().map_err(start_failed)?;
     let (gate, subject) = open_gate(&opened, asked.gate.as_deref())?;
     if let Some(seen) = &asked.subject
         && (seen.len() < 8 || !subject.starts_with(seen.as_str()))
@@ -69,7 +70,7 @@ pub(crate) async fn decide(
     let now = i64::try_from(Clock::system().now_ms()).unwrap_or(i64::MAX);
     let driven =
         engine.store.holder(&id, now).await.map_err(|error| from_error(Exit::Environment, &error))?;
-    if asked.resume && !driven.as_ref().is_some_and(super::status::lives) {
+    if asked.resume && !driven.is_some_and(|held| held.lives(&Owner::current())) {
         drop(engine);
         return take_over(context, &asked.settings, &id, None).await;
     }
@@ -153,6 +154,7 @@ pub(crate) async fn cancel(
     let engine = context.engine(Backend::None).await?;
     let id = context.find_run_where(&engine.store, run, "run to cancel", unfinished).await?;
     let opened = engine.open(&id).await.map_err(start_failed)?;
+    opened.must_hold().map_err(start_failed)?;
     if let RunStatus::Finished(outcome) = opened.state.status() {
         return Err(CliError::usage(format!("run {id} has ended: it {}", worded(outcome))));
     }
@@ -160,7 +162,7 @@ pub(crate) async fn cancel(
     let now = i64::try_from(Clock::system().now_ms()).unwrap_or(i64::MAX);
     let driven =
         engine.store.holder(&id, now).await.map_err(|error| from_error(Exit::Environment, &error))?;
-    if driven.as_ref().is_some_and(super::status::lives) {
+    if driven.is_some_and(|held| held.lives(&Owner::current())) {
         terminal::error_line(&format!("run {id} is being cancelled by the process that drives it"));
         return Ok(Exit::Succeeded);
     }

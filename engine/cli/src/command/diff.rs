@@ -3,11 +3,10 @@
 use blueprint_core::graph::{Edge, NodeIx};
 use blueprint_runtime::trees::{input_commits, output_commits};
 use blueprint_runtime::workspace::{CommitId, DiffOptions, Merge, Repository, TreeId};
-use blueprint_sandbox::Backend;
 
 use serde_json::json;
 
-use super::run::{no_node, start_failed};
+use super::run::{no_node, start_failed, warn_if_broken};
 use crate::args::Format;
 use crate::context::Context;
 use crate::error::{CliError, Exit, from_error};
@@ -19,9 +18,10 @@ pub(crate) async fn diff(
     node: Option<&str>,
     stat: bool,
 ) -> Result<Exit, CliError> {
-    let engine = context.engine(Backend::None).await?;
+    let engine = context.reader().await?;
     let id = context.find_run(&engine.store, run).await?;
     let opened = engine.open(&id).await.map_err(start_failed)?;
+    warn_if_broken(&opened);
     let state = &opened.state;
     let Some(base) = state.start().and_then(|start| start.base.clone()) else {
         return Err(CliError::usage(format!("run {id} has no workspace, so it changed nothing")));

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use blueprint_core::graph::{Action, Graph, NodeIx, Program, Value};
+use blueprint_core::graph::{Action, Graph, Mind, NodeIx, Program, Value};
 use blueprint_core::run::{Phase, State};
-use blueprint_sandbox::Backend;
 
 use super::check;
-use super::run::start_failed;
+use super::run::{start_failed, warn_if_broken};
 use crate::args::GraphKind;
 use crate::context::Context;
 use crate::draw::{self, Group, Picture, PictureEdge, PictureNode, Region, Rounds};
@@ -47,9 +46,10 @@ async fn run_picture(context: &Context, what: &str) -> Result<Option<Picture>, C
     if !looks_like_id || !context.state_dir().join(blueprint_runtime::store::JOURNAL_FILE).exists() {
         return Ok(None);
     }
-    let engine = context.engine(Backend::None).await?;
+    let engine = context.reader().await?;
     let Ok(id) = context.find_run(&engine.store, Some(what)).await else { return Ok(None) };
     let opened = engine.open(&id).await.map_err(start_failed)?;
+    warn_if_broken(&opened);
     Ok(Some(picture(opened.state.program(), Some(&opened.state))))
 }
 
@@ -136,7 +136,12 @@ fn detail(action: &Action) -> Option<String> {
                 (!with.is_empty()).then(|| with.join(", "))
             })
         }
-        Action::Agent | Action::Ci | Action::Forge => None,
+        Action::Agent(agent) => Some(match &agent.mind {
+            Mind::Model { model, .. } => format!("{model}, {} turns", agent.max_turns),
+            Mind::Script { .. } => "scripted model".to_owned(),
+            Mind::Program { argv, .. } => argv.first().cloned().unwrap_or_default(),
+        }),
+        Action::Ci | Action::Forge => None,
     }
 }
 
@@ -155,7 +160,7 @@ fn kind(action: &Action) -> draw::NodeKind {
         Action::Wait(_) => draw::NodeKind::Wait,
         Action::Gate(_) => draw::NodeKind::Gate,
         Action::Use(_) => draw::NodeKind::Blueprint,
-        Action::Agent => draw::NodeKind::Agent,
+        Action::Agent(_) => draw::NodeKind::Agent,
         Action::Ci => draw::NodeKind::Ci,
         Action::Forge => draw::NodeKind::Forge,
     }

@@ -6,10 +6,10 @@ use blueprint_core::run::{Event, RunStatus};
 use blueprint_runtime::journal::Entry;
 use blueprint_runtime::logs::{lines, live_path};
 use blueprint_runtime::start::{Engine, OpenedRun};
-use blueprint_sandbox::{Backend, Stream};
+use blueprint_sandbox::Stream;
 use serde_json::json;
 
-use super::run::{no_node, start_failed};
+use super::run::{no_node, start_failed, warn_if_broken};
 use crate::args::Format;
 use crate::context::Context;
 use crate::error::{CliError, Exit, from_error};
@@ -21,13 +21,15 @@ pub(crate) async fn logs(
     node: Option<&str>,
     follow: bool,
 ) -> Result<Exit, CliError> {
-    let engine = context.engine(Backend::None).await?;
+    let engine = context.reader().await?;
     let id = context.find_run(&engine.store, run).await?;
     let mut changes = engine.store.changes().await.map_err(|error| from_error(Exit::Environment, &error))?;
     let mut shown = 0;
+    let mut warned = false;
     let mut live = std::collections::BTreeMap::new();
     loop {
-        let opened = engine.open(&id).await.map_err(start_failed)?;
+        let opened = engine.open_with_entries(&id).await.map_err(start_failed)?;
+        warned = warned || warn_if_broken(&opened);
         if let Some(node) = node
             && opened.state.at(node).is_none()
         {
@@ -36,7 +38,7 @@ pub(crate) async fn logs(
         for entry in opened.entries.iter().filter(|entry| entry.seq > shown) {
             finished(context, &engine, entry, node, &mut live)?;
         }
-        shown = opened.entries.last().map_or(shown, |entry| entry.seq);
+        shown = opened.last.0;
         going_on(context, &engine, &opened, node, &mut live);
         if !follow || matches!(opened.state.status(), RunStatus::Finished(_)) {
             return Ok(Exit::Succeeded);

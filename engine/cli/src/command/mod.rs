@@ -15,23 +15,39 @@ mod graph;
 mod init;
 mod logs;
 mod manual;
+mod mcp;
 mod plan;
+mod prune;
+mod replay;
 mod run;
+mod salvage;
 mod show;
 mod status;
 
 pub(crate) use run::worded;
 
 pub(crate) async fn dispatch(args: Args) -> Result<Exit, CliError> {
+    match obey(args).await {
+        Err(error) if error.damaged().is_some() => Err(salvage::say_what_is_intact(error).await),
+        other => other,
+    }
+}
+
+async fn obey(args: Args) -> Result<Exit, CliError> {
     let global = &args.global;
     let plain = || Context::new(global, None);
     match args.command {
         Command::Init { name } => init::init(&plain()?, &name),
         Command::Check { blueprint } => check::check(&plain()?, &blueprint),
         Command::Plan { blueprint } => plan::plan(&plain()?, &blueprint),
-        Command::Run { blueprint, inputs, secrets, include_dirty, settings } => {
+        Command::Run { blueprint, inputs, secrets, include_dirty, models, record, settings } => {
             let context = Context::new(global, Some(&settings))?;
-            run::run(&context, &settings, &run::Asked { blueprint, inputs, secrets, include_dirty }).await
+            let asked = run::Asked { blueprint, inputs, secrets, include_dirty, models, record };
+            run::run(&context, &settings, &asked).await
+        }
+        Command::Replay { what, base, secrets, settings } => {
+            let context = Context::new(global, Some(&settings))?;
+            replay::replay(&context, &settings, &replay::Asked { what, base, secrets }).await
         }
         Command::Resume { run, settings } => {
             run::resume(&Context::new(global, Some(&settings))?, &settings, run.as_deref()).await
@@ -59,6 +75,7 @@ pub(crate) async fn dispatch(args: Args) -> Result<Exit, CliError> {
         Command::Fork { run, from, settings } => {
             run::fork(&Context::new(global, Some(&settings))?, &settings, &run, &from).await
         }
+        Command::Prune(asked) => prune::prune(&plain()?, &asked).await,
         Command::Graph { what, kind, output } => {
             graph::graph(&plain()?, &what, kind, output.as_deref()).await
         }
@@ -66,6 +83,10 @@ pub(crate) async fn dispatch(args: Args) -> Result<Exit, CliError> {
         Command::Audit { command: AuditCommand::Verify { run } } => {
             audit::verify(&plain()?, run.as_deref()).await
         }
+        Command::Audit { command: AuditCommand::Salvage { to } } => {
+            salvage::salvage(&plain()?, to.as_deref()).await
+        }
+        Command::Mcp => mcp::mcp(&plain()?).await,
         Command::Schema => Ok(manual::schema()),
         Command::Config { command: ConfigCommand::Show } => Ok(config::show(&plain()?)),
         Command::Doctor => doctor::doctor(&plain()?).await,

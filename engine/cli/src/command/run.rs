@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use blueprint_core::format::InputType;
-use blueprint_core::graph::{Action, Program};
+use blueprint_core::graph::{Action, Mind, Program};
 use blueprint_core::run::{Outcome, SecretSource};
 use blueprint_runtime::drive::{DriveEnd, DriveError, Driver, Patience};
 use blueprint_runtime::message::Message;
-use blueprint_runtime::start::{Engine, NewRunOptions, StartError};
-use blueprint_runtime::store::AcquireError;
+use blueprint_runtime::start::{Engine, NewRunOptions, OpenedRun, StartError};
+use blueprint_runtime::store::{AcquireError, Verdict};
 use blueprint_runtime::workspace::{Base, Dirty, LeftOut};
 use blueprint_sandbox::Backend;
 use serde_json::{Map, Value, json};
@@ -39,6 +39,7 @@ pub(crate) async fn run(context: &Context, settings: &RunSettings, asked: &Asked
     let (inputs, secrets) = inputs(&program, asked)?;
     let backend = backend_for(context, &program).await?;
     let engine = context.engine(backend).await?;
+    refuse_missing_models(&program, &engine.settings)?;
     let id = new_id();
     let progress = progress::start(context, settings, &program, &id);
     let new = NewRunOptions {
@@ -92,6 +93,7 @@ pub(crate) async fn take_over(
 ) -> Result<Exit, CliError> {
     let engine = context.engine(Backend::None).await?;
     let opened = engine.open(id).await.map_err(start_failed)?;
+    opened.must_hold().map_err(start_failed)?;
     if let Some((node, _)) = &news {
         let known = opened.state.at(node).filter(|inst| opened.state.instance(*inst).scope == 0);
         let Some(inst) = known else { return Err(no_node(&opened.state, node)) };
@@ -130,6 +132,7 @@ pub(crate) async fn fork(
     let engine = context.engine(Backend::None).await?;
     let id = context.find_run(&engine.store, Some(run)).await?;
     let parent = engine.open(&id).await.map_err(start_failed)?;
+    parent.must_hold().map_err(start_failed)?;
     if parent.state.at(from).is_none_or(|inst| parent.state.instance(inst).scope != 0) {
         return Err(no_node(&parent.state, from));
     }
@@ -223,7 +226,7 @@ fn kill_at_once() {
 
 /// The isolation for a program: none is looked for if nothing runs a command.
 pub(crate) async fn backend_for(context: &Context, program: &Program) -> Result<Backend, CliError> {
-    if program.nodes().any(|node| matches!(node.action, Action::Run(_))) {
+    if program.nodes().any(|node| matches!(node.action, Action::Run(_) | Action::Agent(_))) {
         doctor::backend(context).await
     } else {
         Ok(Backend::Process)
@@ -232,7 +235,6 @@ pub(crate) async fn backend_for(context: &Context, program: &Program) -> Result<
 
 fn refuse_later_kinds(program: &Program) -> Result<(), CliError> {
     let later = program.nodes().find_map(|node| match node.action {
-        Action::Agent => Some((node, "0.2")),
         Action::Ci | Action::Forge => Some((node, "0.5")),
         _ => None,
     });
@@ -246,6 +248,27 @@ fn refuse_later_kinds(program: &Program) -> Result<(), CliError> {
         ))
         .hint("`check`, `plan` and `graph` work; nothing was started")),
     }
+}
+
+/// A model that cannot be asked is found before anything is spent on the nodes before it.
+fn refuse_missing_models(program: &Program, settings: &blueprint_runtime::shared::Settings) -> Result<(), CliError> {
+    if settings.outside.is_some() {
+        return Ok(());
+    }
+    for node in program.nodes() {
+        let Action::Agent(agent) = &node.action else { continue };
+        let Mind::Model { model, .. } = &agent.mind else { continue };
+        let resolved = match &settings.models {
+            Some(models) => models.resolve(model).map(drop),
+            None => Err("no models are configured".to_owned()),
+        };
+        if let Err(why) = resolved {
+            return Err(CliError::environment(format!("the agent `{}` has no model: {why}", node.name)).hint(
+                "say in the settings of the user what it means: `[models.aliases]` with `NAME = [\"provider/model\"]`; nothing was started",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn inputs(program: &Program, asked: &Asked) -> Result<(Value, BTreeMap<String, SecretSource>), CliError> {
@@ -371,11 +394,29 @@ pub(crate) fn start_failed(error: StartError) -> CliError {
         return CliError::environment(held.to_string())
             .hint("wait for it, or stop that process first; nothing was changed");
     }
+    if let StartError::Broken { run, .. } = &error {
+        let run = run.clone();
+        return from_error(Exit::Environment, &error).hint(format!(
+            "`blueprint audit verify {run}` checks it again; `blueprint audit salvage --to FOLDER` saves what is intact; \
+             nothing was started"
+        ));
+    }
     let exit = match &error {
         StartError::NoNode { .. } | StartError::Redact(_) | StartError::Secret { .. } => Exit::Usage,
         _ => Exit::Environment,
     };
     from_error(exit, &error)
+}
+
+/// Says that what is shown comes from a journal that does not hold what was written to it. True if it was said.
+pub(crate) fn warn_if_broken(opened: &OpenedRun) -> bool {
+    let Verdict::Broken { seq, reason } = &opened.verdict else { return false };
+    terminal::error_line(&format!(
+        "warning: the journal of run {} breaks at event {seq}: {}; what is shown may be wrong or incomplete",
+        opened.id,
+        terminal::clean(&reason.to_string())
+    ));
+    true
 }
 
 fn drive_failed(error: &DriveError, id: &str) -> CliError {

@@ -3,10 +3,10 @@
 use blueprint_core::run::{Event, Phase};
 use blueprint_runtime::payload::fetch;
 use blueprint_runtime::start::{Engine, OpenedRun};
-use blueprint_sandbox::Backend;
 use serde_json::{Value, json};
 
-use super::run::{no_node, start_failed};
+use super::replay::replayed;
+use super::run::{no_node, start_failed, warn_if_broken};
 use crate::args::Format;
 use crate::context::Context;
 use crate::error::{CliError, Exit, from_error};
@@ -14,12 +14,19 @@ use crate::progress::event_line;
 use crate::terminal::{self, clean};
 
 pub(crate) async fn show(context: &Context, run: Option<&str>, node: Option<&str>) -> Result<Exit, CliError> {
-    let engine = context.engine(Backend::None).await?;
+    let engine = context.reader().await?;
     let id = context.find_run(&engine.store, run).await?;
-    let opened = engine.open(&id).await.map_err(start_failed)?;
     match node {
-        None => whole(context, &opened),
-        Some(node) => one(context, &engine, &opened, node)?,
+        None => {
+            let opened = engine.open_with_entries(&id).await.map_err(start_failed)?;
+            warn_if_broken(&opened);
+            whole(context, &opened);
+        }
+        Some(node) => {
+            let opened = engine.open(&id).await.map_err(start_failed)?;
+            warn_if_broken(&opened);
+            one(context, &engine, &opened, node)?;
+        }
     }
     Ok(Exit::Succeeded)
 }
@@ -45,6 +52,9 @@ fn whole(context: &Context, opened: &OpenedRun) {
         terminal::line(&format!("started by {}", clean(&start.by)));
         if let Some(parent) = &start.forked_from {
             terminal::line(&format!("forked from {parent}"));
+        }
+        if let Some(of) = replayed(&start.options) {
+            terminal::line(&format!("replay of  {}", clean(&of)));
         }
         if let Some(base) = &start.base {
             let dirty = if start.dirty_included { " with uncommitted changes" } else { "" };

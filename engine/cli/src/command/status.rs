@@ -2,34 +2,19 @@
 
 use blueprint_core::run::RunStatus;
 use blueprint_runtime::clock::Clock;
-use blueprint_runtime::store::{Held, LEASE_TTL_MS, Owner};
-use blueprint_sandbox::Backend;
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
+use blueprint_runtime::store::Owner;
 use serde_json::json;
 
-use super::run::start_failed;
+use super::replay::replayed;
+use super::run::{start_failed, warn_if_broken};
 use crate::args::Format;
 use crate::context::Context;
 use crate::error::{CliError, Exit, from_error};
 use crate::progress::phase_mark;
 use crate::terminal::{self, clean};
 
-/// Whether the process that has a run is still there, as far as can be told from here.
-pub(super) fn lives(held: &Held) -> bool {
-    let own = Owner::current();
-    let by = &held.by;
-    let same_machine = by.host == own.host && by.boot_id.is_some() && by.boot_id == own.boot_id;
-    let in_sight = same_machine && by.pid_namespace.is_some() && by.pid_namespace == own.pid_namespace;
-    let pid = i32::try_from(by.pid).ok().and_then(Pid::from_raw);
-    match pid.filter(|_| in_sight) {
-        Some(pid) => test_kill_process(pid) != Err(Errno::SRCH),
-        None => held.heartbeat_age_ms <= LEASE_TTL_MS,
-    }
-}
-
 pub(crate) async fn status(context: &Context, run: Option<&str>) -> Result<Exit, CliError> {
-    let engine = context.engine(Backend::None).await?;
+    let engine = context.reader().await?;
     let Some(run) = run else {
         let runs = engine.store.runs().await.map_err(|error| from_error(Exit::Environment, &error))?;
         if context.format == Format::Json {
@@ -56,10 +41,11 @@ pub(crate) async fn status(context: &Context, run: Option<&str>) -> Result<Exit,
     };
     let id = context.find_run(&engine.store, Some(run)).await?;
     let opened = engine.open(&id).await.map_err(start_failed)?;
+    warn_if_broken(&opened);
     let now = i64::try_from(Clock::system().now_ms()).unwrap_or(i64::MAX);
     let holder =
         engine.store.holder(&id, now).await.map_err(|error| from_error(Exit::Environment, &error))?;
-    let holder = holder.filter(lives);
+    let holder = holder.filter(|held| held.lives(&Owner::current()));
     let state = &opened.state;
     let word = match state.status() {
         RunStatus::Finished(outcome) => outcome.as_str(),
@@ -67,6 +53,7 @@ pub(crate) async fn status(context: &Context, run: Option<&str>) -> Result<Exit,
         _ if state.open_gates().next().is_some() => "waiting",
         _ => "stopped",
     };
+    let replay_of = state.start().and_then(|start| replayed(&start.options));
     if context.format == Format::Json {
         let nodes: Vec<_> = state
             .instances()
@@ -76,11 +63,14 @@ pub(crate) async fn status(context: &Context, run: Option<&str>) -> Result<Exit,
                     "failure": instance.failure.as_ref().map(|failure| json!({ "class": failure.class, "message": failure.message })) })
             })
             .collect();
-        let driven = holder.map(|held| json!({ "pid": held.by.pid, "host": held.by.host }));
-        terminal::line(&json!({ "run": id, "blueprint": state.program().name, "status": word, "driven_by": driven, "nodes": nodes }).to_string());
+        let driven = holder.as_ref().map(|held| json!({ "pid": held.by.pid, "host": held.by.host }));
+        terminal::line(&json!({ "run": id, "blueprint": state.program().name, "status": word, "driven_by": driven, "replay_of": replay_of, "nodes": nodes }).to_string());
         return Ok(Exit::Succeeded);
     }
     terminal::line(&format!("run {id} of {}: {word}", state.program().name));
+    if let Some(of) = &replay_of {
+        terminal::line(&format!("a replay of {}", clean(of)));
+    }
     if let Some(held) = holder {
         terminal::line(&format!("driven by process {} on {}", held.by.pid, clean(&held.by.host)));
     }

@@ -47,6 +47,16 @@ pub(crate) enum ConfigError {
         /// Why not, and where instead.
         reason: String,
     },
+    /// A table that cannot be used as it is.
+    #[error("{place}: `[{name}]` {reason}")]
+    Table {
+        /// Where it is written.
+        place: Place,
+        /// The name of the table.
+        name: &'static str,
+        /// Why, as the rest of a sentence about the table.
+        reason: String,
+    },
     /// A table was expected.
     #[error("{place}: `{name}` is a table: write `[{name}]` above its settings")]
     NotATable {

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use blueprint_agent::model::ModelsConfig;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -77,6 +78,10 @@ impl Reader<'_> {
     fn table(&mut self, section: Section, table: &DeTable<'_>) {
         for (name, value) in table {
             let inner = match (section, name.get_ref().as_ref()) {
+                (Section::Top, "models") => {
+                    self.models(name.span());
+                    continue;
+                }
                 (Section::Top, "limits") => Some((Section::Limits, "limits")),
                 (Section::Top, "toolchains") => Some((Section::Toolchains, "toolchains")),
                 _ => None,
@@ -95,11 +100,32 @@ impl Reader<'_> {
         }
     }
 
+    /// The models agents may be given. Where they are and what they cost is the user's to say: a project that could
+    /// name an address would be told the key.
+    fn models(&mut self, range: Range<usize>) {
+        let read = self.text.parse::<toml::Table>().map_err(|error| error.to_string());
+        let table = read.map(|mut table| table.remove("models").unwrap_or(toml::Value::Table(toml::Table::new())));
+        let models = table
+            .and_then(|table| table.try_into::<ModelsConfig>().map_err(|error| error.message().to_owned()));
+        let place = self.place(range);
+        match models {
+            Ok(models) if self.owner == Owner::Project && !only_aliases(&models) => {
+                let reason = "may only hold `aliases` in a project: providers, prices and limits stand in the user's own settings file";
+                self.errors.push(ConfigError::Table { place, name: "models", reason: reason.to_owned() });
+            }
+            Ok(models) => self.layer.models = Some(models),
+            Err(reason) => {
+                let reason = format!("cannot be read: {}", plain(&reason));
+                self.errors.push(ConfigError::Table { place, name: "models", reason });
+            }
+        }
+    }
+
     fn unknown(&mut self, section: Section, name: &str, range: Range<usize>) {
         // The right name in the wrong table is more likely than a near name in the right one.
         let elsewhere = Key::ALL.into_iter().find(|key| key.leaf() == name).map(Key::name);
         let here = Key::ALL.into_iter().filter(|key| key.section() == section).map(Key::leaf);
-        let tables = ["limits", "toolchains"].into_iter().filter(|_| section == Section::Top);
+        let tables = ["limits", "toolchains", "models"].into_iter().filter(|_| section == Section::Top);
         let suggestion = elsewhere.or_else(|| nearest(name, here.chain(tables))).map(str::to_owned);
         let place = self.place(range);
         self.errors.push(ConfigError::unknown(place, name, suggestion));
@@ -187,6 +213,10 @@ impl Reader<'_> {
         };
         self.keep(key, value.span(), parsed)
     }
+}
+
+fn only_aliases(models: &ModelsConfig) -> bool {
+    *models == ModelsConfig { aliases: models.aliases.clone(), ..ModelsConfig::default() }
 }
 
 fn text_of<'v>(value: &'v Spanned<DeValue<'_>>) -> Result<&'v str, String> {

@@ -4,6 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
+use blueprint_agent::model::ModelsConfig;
+
 use super::error::{ConfigError, ConfigErrors, Notice};
 use super::file::{self, Owner};
 use super::key::Key;
@@ -28,6 +30,7 @@ pub(crate) struct Resolved {
     output: Placed<Bytes>,
     wall: Placed<Wall>,
     read_only: Placed<Vec<PathBuf>>,
+    models: ModelsConfig,
     notices: Vec<Notice>,
 }
 
@@ -61,6 +64,19 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
     };
     let project = read(Owner::Project, &sources.project);
     let user = read(Owner::User, &sources.user);
+    let place = |source: &Option<(PathBuf, String)>| {
+        source.as_ref().map(|(path, text)| super::origin::Place::new(path, text, text.find("[models").unwrap_or(0)))
+    };
+    let mut models = user.models.clone().unwrap_or_default();
+    for (alias, names) in project.models.clone().unwrap_or_default().aliases {
+        // What a name means to the user, a project does not change.
+        models.aliases.entry(alias).or_insert(names);
+    }
+    for wrong in models.check() {
+        if let Some(place) = place(&sources.user).or_else(|| place(&sources.project)) {
+            errors.push(ConfigError::Table { place, name: "models", reason: format!("is wrong: {wrong}") });
+        }
+    }
     ConfigErrors::unless_empty(errors)?;
 
     let notes = &mut notices;
@@ -76,6 +92,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         output: tightest(Key::Output, project.output, user.output, notes),
         wall: tightest(Key::Wall, project.wall, user.wall, notes),
         read_only: user.read_only,
+        models: None,
     };
     let state = flags.state.or(env.state).or(files.state.take());
     Ok(Resolved {
@@ -93,6 +110,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         output: first([flags.output, env.output, files.output], Bytes::mebibytes(64)),
         wall: first([flags.wall, env.wall, files.wall], Wall::DEFAULT),
         read_only: first([files.read_only, None, None], Vec::new()),
+        models,
         notices,
     })
 }
@@ -113,6 +131,7 @@ fn options(flags: &Flags) -> Layer {
         output: placed(Key::Output, flags.output.as_ref()),
         wall: placed(Key::Wall, flags.wall.as_ref()),
         read_only: None,
+        models: None,
     }
 }
 
@@ -182,6 +201,11 @@ impl Resolved {
     /// Folders of the host that sandboxes may read.
     pub(crate) fn read_only(&self) -> &[PathBuf] {
         &self.read_only.value
+    }
+
+    /// The models agents may be given.
+    pub(crate) fn models(&self) -> &ModelsConfig {
+        &self.models
     }
 
     /// What is not wrong and still worth saying, once per call.

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use blueprint_agent::model::ModelsConfig;
+
 use super::origin::Origin;
 use super::quantity::{Bytes, Cpus, Jobs, Pids, Wall};
 use super::value::{Color, Durability, Sandbox};
@@ -58,4 +60,5 @@ pub(super) struct Layer {
     pub(super) output: Option<Placed<Bytes>>,
     pub(super) wall: Option<Placed<Wall>>,
     pub(super) read_only: Option<Placed<Vec<PathBuf>>>,
+    pub(super) models: Option<ModelsConfig>,
 }

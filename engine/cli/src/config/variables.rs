@@ -16,6 +16,7 @@ pub(super) fn read(
 ) -> Layer {
     let mut reader = Reader { sources, errors };
     let mut layer = Layer {
+        models: None,
         jobs: reader.value(Key::Jobs),
         sandbox: reader.value(Key::Sandbox),
         state: reader.state(places),

@@ -1,6 +1,6 @@
 //! The last word on a run: how it ended, what failed and why, and what to type next.
 
-use blueprint_core::run::{Phase, State};
+use blueprint_core::run::{Phase, State, usd};
 use blueprint_runtime::drive::DriveEnd;
 use serde_json::json;
 
@@ -14,7 +14,7 @@ use crate::terminal::{self, clean};
 pub(crate) fn summary(context: &Context, id: &str, state: &State, end: &DriveEnd) {
     if context.format == Format::Json {
         terminal::line(
-            &json!({ "type": "end", "run": id, "outcome": end_word(end), "nodes": counts(state) })
+            &json!({ "type": "end", "run": id, "outcome": end_word(end), "nodes": counts(state), "spent": state.spent() })
                 .to_string(),
         );
         return;
@@ -37,6 +37,9 @@ pub(crate) fn summary(context: &Context, id: &str, state: &State, end: &DriveEnd
         .map(|(phase, count)| format!("{count} {phase}"))
         .collect();
     let took = blueprint_runtime::human(std::time::Duration::from_millis(state.age_ms()));
+    if let Some(spent) = spending(state) {
+        terminal::error_line(&spent);
+    }
     match end {
         DriveEnd::Finished(outcome) => {
             terminal::error_line(&format!("run {id} {} in {took}: {}", worded(*outcome), spelled.join(", ")));
@@ -68,6 +71,37 @@ pub(crate) fn summary(context: &Context, id: &str, state: &State, end: &DriveEnd
             terminal::error_line(&format!("  go on: blueprint resume {id}"));
         }
     }
+}
+
+/// What the agents of a run spent, and whether any of it was real.
+pub(crate) fn spending(state: &State) -> Option<String> {
+    let spent = state.spent();
+    if spent.model_calls == 0 && spent.tool_calls == 0 {
+        return None;
+    }
+    let plural = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let mut text = format!(
+        "  agents: {}, {}, {}, ${}",
+        plural(spent.model_calls, "answer"),
+        plural(spent.tool_calls, "tool call"),
+        plural(spent.tokens, "token"),
+        usd(spent.cost_micros),
+    );
+    if spent.unpriced_calls > 0 {
+        text = format!("{text} and {} whose price is not known", plural(spent.unpriced_calls, "call"));
+    }
+    let mut origins: Vec<&str> = state
+        .instances()
+        .filter_map(|(_, instance)| instance.session.as_ref()?.origin.as_deref())
+        .collect();
+    origins.sort_unstable();
+    origins.dedup();
+    match origins.as_slice() {
+        [] if spent.unreal_calls > 0 => text.push_str("; not all of them by a real model"),
+        [] => {}
+        names => text = format!("{text}; {} model", names.join(" and ")),
+    }
+    Some(text)
 }
 
 /// How many nodes stand where.

@@ -1,6 +1,8 @@
 //! Facts in words, a line each. Text that came from nodes or people is cleaned here.
 
-use blueprint_core::run::{Command, Decision, Evaluated, Event, LostBecause, Phase, State, TimerPurpose};
+use blueprint_core::run::{
+    Command, Decision, Did, Evaluated, Event, LostBecause, Phase, State, TimerPurpose, usd,
+};
 
 use crate::terminal::clean;
 
@@ -97,6 +99,27 @@ pub(crate) fn event_line(event: &Event, state: &State) -> Option<(String, Phase,
         }
         Event::RetryRequested { node, by } => {
             (node.to_string(), Phase::Ready, format!("is to be tried again, says {}", clean(by)))
+        }
+        Event::SessionAdvanced { node, step, .. } => {
+            let turn = step.turn;
+            let (phase, text) = match &step.did {
+                Did::CallModel { model, .. } => (Phase::Running, format!("turn {turn}: asks {}", clean(model))),
+                Did::HearModel { model, origin, ok: true, spent } => {
+                    let cost = spent.cost_micros.map_or_else(|| "price unknown".to_owned(), |cost| format!("${}", usd(cost)));
+                    let real = if origin == "provider" { String::new() } else { format!(", {origin} model") };
+                    let text = format!("turn {turn}: {} answered, {} tokens, {cost}{real}", clean(model), spent.tokens);
+                    (Phase::Running, text)
+                }
+                Did::HearModel { model, ok: false, .. } => {
+                    (Phase::Running, format!("turn {turn}: {} did not answer", clean(model)))
+                }
+                Did::CallTool { tool, .. } => (Phase::Running, format!("turn {turn}: {}", clean(tool))),
+                Did::HearTool { tool, ok: false, .. } => {
+                    (Phase::Running, format!("turn {turn}: {} failed", clean(tool)))
+                }
+                Did::HearTool { .. } | Did::Note => return None,
+            };
+            (node.to_string(), phase, text)
         }
         Event::NodeAdopted { node, .. } => (node.to_string(), Phase::Succeeded, "taken over".to_owned()),
         Event::RunStarted(_) | Event::DriverStarted { .. } | Event::Issued(_) | Event::TimerFired { .. } => {

@@ -35,7 +35,7 @@ fn what_cannot_be_run_is_refused_with_a_reason_and_nothing_is_started() {
         (&["run", "inputs", "--secret", "name=env:HOME"], 2, &["has no secret `name`"]),
         (&["run", "broken"], 2, &["`b`", "rnu"]),
         (&["check", "broken"], 2, &["rnu"]),
-        (&["run", "agent"], 3, &["`think` cannot run", "release 0.2", "nothing was started"]),
+        (&["run", "agent"], 3, &["the agent `think` has no model", "`coding`", "nothing was started"]),
         (&["run", "forge"], 3, &["`pr` cannot run", "release 0.5"]),
         (&["run", "inputs", "-i", "name=x", "--jobs", "0"], 2, &["jobs"]),
         (&["run", "inputs", "-i", "name=x", "--jobs", "many"], 2, &["jobs"]),

@@ -6,11 +6,16 @@ mod lab;
 mod server;
 mod tidy;
 
+mod agents;
 mod control;
 mod exits;
 mod flow;
 mod gates;
+mod journal;
+mod keeping;
 mod kills;
+mod mcp;
+mod models;
 mod output;
 mod repair;
 mod requests;

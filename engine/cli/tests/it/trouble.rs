@@ -90,15 +90,15 @@ fn a_state_folder_that_is_a_file_is_named() {
 }
 
 /// Mounts something for the time of a test. `None` where the machine does not let us, which the test then says.
-struct Mount(std::path::PathBuf);
+pub(super) struct Mount(std::path::PathBuf);
 
 #[expect(clippy::print_stderr, reason = "a test that tests nothing says so")]
-fn skipped(why: &str) {
+pub(super) fn skipped(why: &str) {
     eprintln!("skipped: {why}");
 }
 
 impl Mount {
-    fn of(place: &Path, args: &[&str]) -> Option<Self> {
+    pub(super) fn of(place: &Path, args: &[&str]) -> Option<Self> {
         let done = std::process::Command::new("mount").args(args).arg(place).output().ok()?;
         if done.status.success() {
             return Some(Self(place.to_path_buf()));
@@ -107,7 +107,7 @@ impl Mount {
         None
     }
 
-    fn again(&self, options: &str) {
+    pub(super) fn again(&self, options: &str) {
         let done = std::process::Command::new("mount").args(["-o", options]).arg(&self.0).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     }
@@ -411,6 +411,9 @@ fn start_two_days_ahead(lab: &Lab, name: &str) -> String {
                 backend: blueprint_sandbox::Backend::None,
                 limits: blueprint_sandbox::Limits::default(),
                 toolchains: Toolchains::default(),
+                program: None,
+                models: None,
+                outside: None,
             },
             driver: "a test".to_owned(),
             environment: std::collections::BTreeMap::new(),

@@ -133,7 +133,7 @@ impl Compiler<'_> {
         Some(inside)
     }
 
-    fn env_name(&mut self, file: &Arc<str>, name: &Sp<String>) {
+    pub(super) fn env_name(&mut self, file: &Arc<str>, name: &Sp<String>) {
         let good = !name.is_empty()
             && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
             && !name.starts_with(|c: char| c.is_ascii_digit());

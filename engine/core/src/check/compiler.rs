@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::agent::micros;
 use crate::finding::{Code, Finding, Findings, nearest};
 use crate::format::{Document, Entries, Input, NodeTable, Reading, Sp, blueprint_candidates, read};
-use crate::graph::{Graph, GraphIx, Program};
+use crate::graph::{Budget, Graph, GraphIx, Program};
 use crate::source::{SourceSet, Span};
 
 pub(super) struct Compiler<'a> {
@@ -97,15 +98,27 @@ impl<'a> Compiler<'a> {
         self.stack.push(entry.clone());
         let unit = self.unit(&entry)?;
         let wall = unit.document.budget.wall.as_ref().map(|wall| wall.value.0);
+        let budget = Budget {
+            cost_micros: unit.document.budget.cost_usd.as_ref().map(|cost| micros(cost.value)),
+            tokens: unit.document.budget.tokens.as_ref().map(|tokens| tokens.value),
+            tool_calls: unit.document.budget.tool_calls.as_ref().map(|calls| calls.value),
+        };
         let summary = unit.document.summary.as_ref().map(|summary| summary.value.clone());
         let root = self.graph(&unit);
         self.graphs[0] = root;
         let graphs: Vec<Graph> = std::mem::take(&mut self.graphs).into_iter().collect::<Option<_>>()?;
-        Some(Program { name: graphs[0].name.clone(), summary, digest: self.sources.digest(), wall, graphs })
+        Some(Program {
+            name: graphs[0].name.clone(),
+            summary,
+            digest: self.sources.digest(),
+            wall,
+            budget,
+            graphs,
+        })
     }
 
-    /// Compiles the blueprint at `path`, once.
-    fn file(&mut self, path: &str) -> Option<GraphIx> {
+    /// Compiles the blueprint at `path`, which is used at `from`, once.
+    fn file(&mut self, path: &str, from: Span) -> Option<GraphIx> {
         if let Some(known) = self.by_file.get(path) {
             return *known;
         }
@@ -113,7 +126,10 @@ impl<'a> Compiler<'a> {
         self.graphs.push(None);
         self.by_file.insert(path.to_owned(), None);
         self.stack.push(path.to_owned());
-        let graph = self.unit(path).and_then(|unit| self.graph(&unit));
+        let graph = self.unit(path).and_then(|unit| {
+            self.idle_budget(&unit, from);
+            self.graph(&unit)
+        });
         self.stack.pop();
         let compiled = graph.map(|graph| {
             self.graphs[ix.0 as usize] = Some(graph);
@@ -161,7 +177,39 @@ impl<'a> Compiler<'a> {
             );
             return None;
         }
-        self.file(&path)
+        self.file(&path, span)
+    }
+
+    /// Bounds of a blueprint that is used, which bound nothing there. `ci_rounds` is not one of them: its ci nodes
+    /// take their rounds from it.
+    fn idle_budget(&mut self, unit: &Unit, from: Span) {
+        let budget = &unit.document.budget;
+        let places = [
+            ("cost_usd", budget.cost_usd.as_ref().map(|v| &v.range)),
+            ("tokens", budget.tokens.as_ref().map(|v| &v.range)),
+            ("wall", budget.wall.as_ref().map(|v| &v.range)),
+            ("tool_calls", budget.tool_calls.as_ref().map(|v| &v.range)),
+        ];
+        let named: Vec<_> = places.into_iter().filter_map(|(key, range)| Some((key, range?))).collect();
+        let Some((_, first)) = named.iter().min_by_key(|(_, range)| range.start) else { return };
+        let keys: Vec<String> = named.iter().map(|(key, _)| format!("`{key}`")).collect();
+        let verb = if keys.len() == 1 { "has" } else { "have" };
+        let times = if named.iter().any(|(key, _)| *key == "wall") {
+            ", or give the nodes here a `timeout`"
+        } else {
+            ""
+        };
+        self.findings.push(
+            Finding::new(
+                Code::IdleBudget,
+                Span::new(&unit.file, (*first).clone()),
+                format!("{} {verb} no effect where this blueprint is used", keys.join(" and ")),
+            )
+            .label("without effect there")
+            .note(from, "used here")
+            .reason("the budget of the blueprint that is run holds for everything in the run")
+            .fix(format!("put the bound into the `[budget]` of {}{times}", self.sources.entry)),
+        );
     }
 
     fn existing(&mut self, from: &str, name: &Sp<String>, span: &Span, code: Code) -> Option<String> {

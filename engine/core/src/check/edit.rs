@@ -4,7 +4,7 @@ use super::compiler::{Compiler, NodeSource, Unit};
 use super::names::{Names, Place};
 use crate::expr::Text;
 use crate::finding::{Code, Finding};
-use crate::format::{EditOp, Sp};
+use crate::format::{EditOp, Sp, Workspace};
 use crate::graph::{Edit, EditKind, Side};
 
 impl Compiler<'_> {
@@ -36,6 +36,24 @@ impl Compiler<'_> {
             self.findings.forget(known, Code::BadEdit);
         }
         edits.into_iter().collect()
+    }
+
+    /// An edit writes: it needs a workspace that can be written.
+    pub(super) fn edit_workspace(&mut self, node: &NodeSource) {
+        let Some(workspace) = &node.table.workspace else { return };
+        if matches!(workspace.value, Workspace::Write | Workspace::Scratch) {
+            return;
+        }
+        self.findings.push(
+            Finding::new(
+                Code::BadEdit,
+                node.span(&workspace.range),
+                format!("an edit cannot be made in a workspace that is \"{}\"", workspace.value.as_str()),
+            )
+            .label("\"write\" or \"scratch\"")
+            .reason("an edit node writes files of its workspace")
+            .fix("take it out: an edit node has \"write\"; \"scratch\" throws the edits away again"),
+        );
     }
 
     fn bad_edit(&mut self, node: &NodeSource, range: &std::ops::Range<usize>, message: &str, fix: &str) {
@@ -150,7 +168,8 @@ impl Compiler<'_> {
         if op.replace.is_some() {
             return Some(EditKind::Replace { find: find.value.clone(), with, count });
         }
-        match regex::RegexBuilder::new(find).multi_line(true).size_limit(1 << 20).build() {
+        // A line ends with CRLF as well: `$` stands before its CR, and `.` takes none of it.
+        match regex::RegexBuilder::new(find).multi_line(true).crlf(true).size_limit(1 << 20).build() {
             Ok(find) => Some(EditKind::Regex { find, with, count }),
             Err(error) => {
                 self.findings.push(super::values::bad_regex(node.span(&find.range), &error));

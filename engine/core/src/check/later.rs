@@ -1,4 +1,4 @@
-//! What this release reads and checks but does not act on: agents, CI, forges, triggers and invariants. Nothing
+//! What this release reads and checks but does not act on: CI, forges, triggers and invariants. Nothing
 //! here is ever taken for done.
 
 use super::compiler::{Compiler, NodeSource, Unit};
@@ -6,7 +6,7 @@ use super::names::{Names, Place};
 use super::shape::Shape;
 use crate::expr::Expr;
 use crate::finding::{Code, Finding};
-use crate::format::{AgentTable, ForgeTable, Scalar, Sp, Trigger, is_file};
+use crate::format::{ForgeTable, Scalar, Sp, Trigger};
 use crate::graph::Action;
 use crate::source::Span;
 
@@ -21,7 +21,6 @@ impl Compiler<'_> {
     ) -> Action {
         let table = &source.table;
         let (action, release) = match kind {
-            "agent" => (Action::Agent, "0.2"),
             "ci" => (Action::Ci, "0.5"),
             _ => (Action::Forge, "0.5"),
         };
@@ -34,36 +33,10 @@ impl Compiler<'_> {
             .label("this release cannot run it")
             .fix("take the node out to run the rest; `check`, `plan` and `graph` work as it is"),
         );
-        match (&table.agent, &table.forge) {
-            (Some(agent), _) if kind == "agent" => self.agent(unit, source, agent, names, place),
-            (_, Some(forge)) if kind == "forge" => self.forge(unit, source, forge, names, place),
-            _ => {}
+        if let Some(forge) = table.forge.as_ref().filter(|_| kind == "forge") {
+            self.forge(unit, source, forge, names, place);
         }
         action
-    }
-
-    fn agent(
-        &mut self,
-        unit: &Unit,
-        source: &NodeSource,
-        agent: &Sp<AgentTable>,
-        names: &Names<'_>,
-        place: Place<'_>,
-    ) {
-        if agent.prompt.is_none() && agent.command.is_none() && !unit.is_broken(&source.name, "agent") {
-            self.findings.push(
-                Finding::new(
-                    Code::MissingKey,
-                    source.span(&agent.range),
-                    format!("the agent `{}` is not told what to do", source.name.value),
-                )
-                .label("needs `prompt` or `command`")
-                .fix("add `prompt = \"prompts/task.md\"`, or the prompt itself"),
-            );
-        }
-        for text in agent.prompt.iter().chain(&agent.system) {
-            self.text_or_file(source, text, names, place);
-        }
     }
 
     fn forge(
@@ -106,18 +79,6 @@ impl Compiler<'_> {
                     place,
                 );
             }
-        }
-    }
-
-    /// A template, written here or in a file of its own.
-    fn text_or_file(&mut self, source: &NodeSource, text: &Sp<String>, names: &Names<'_>, place: Place<'_>) {
-        if !is_file(text) {
-            self.text(&source.file, text, names, place);
-            return;
-        }
-        let Some(template) = self.text_file(source, text) else { return };
-        if let Some(path) = crate::source::resolve_path(&source.file, text) {
-            self.template_file(&path.into(), template, names, place);
         }
     }
 

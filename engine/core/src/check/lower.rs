@@ -203,9 +203,14 @@ impl Compiler<'_> {
         }
         let action = action.filter(|_| kind.is_some())?;
         let workspace = match (&table.workspace, &action) {
-            (Some(workspace), _) => workspace.value,
+            (Some(workspace), action) => {
+                if matches!(action, Action::Edit(_)) {
+                    self.edit_workspace(source);
+                }
+                workspace.value
+            }
             (None, Action::Edit(_)) => Workspace::Write,
-            (None, Action::Run(_) | Action::Agent) => {
+            (None, Action::Run(_) | Action::Agent(_)) => {
                 defaults.workspace.as_ref().map_or(Workspace::Write, |workspace| workspace.value)
             }
             (None, _) => Workspace::None,
@@ -251,6 +256,10 @@ impl Compiler<'_> {
             "http" => self.http(source, table.http.as_ref()?, names, place).map(Action::Http),
             "wait" => Some(Action::Wait(table.wait.as_ref()?.value.0)),
             "gate" => Some(Action::Gate(self.gate(source, table.gate.as_ref()?, names, place))),
+            "agent" => {
+                let agent = self.agent(unit, source, table.agent.as_ref()?, names, place)?;
+                Some(Action::Agent(Box::new(agent)))
+            }
             "use" => Some(Action::Use(Use { graph: used?, with, each: None })),
             later => Some(self.later(unit, source, later, names, place)),
         }
@@ -300,7 +309,7 @@ impl Compiler<'_> {
         let stray = [
             ("args", first(table.args.first().map(|v| &v.range)), run),
             ("shell", table.shell.as_ref().map(|v| v.range.clone()), run),
-            ("env", first(table.env.0.first().map(|(k, _)| &k.range)), run),
+            ("env", first(table.env.0.first().map(|(k, _)| &k.range)), run || kind == "agent"),
             ("stdin", table.stdin.as_ref().map(|v| v.range.clone()), run),
             ("cwd", table.cwd.as_ref().map(|v| v.range.clone()), run),
             ("expect", table.expect.as_ref().map(|v| v.range.clone()), run),

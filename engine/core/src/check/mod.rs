@@ -7,6 +7,7 @@ use crate::finding::Findings;
 use crate::graph::Program;
 use crate::source::SourceSet;
 
+mod agent;
 mod compiler;
 mod command;
 mod edit;

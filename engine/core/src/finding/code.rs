@@ -111,8 +111,8 @@ codes! {
         "`on` lists the failure classes that are worth another try: timeout, infra, sandbox, command, conflict. A semantic failure of an agent, a budget, a policy or a rejection does not change by trying again.";
     BadPath = 80, Error, "path that leaves the workspace",
         "Paths of edits, folders, outputs and artifacts are relative to the workspace, use `/`, have no `..`, and stay out of `.git`, where the history of the run is kept.";
-    BadEdit = 81, Error, "edit that does not say what to do",
-        "An edit does one thing to one file: replace, regex, insert, template, patch or set, with what belongs to it. `replace` and `regex` take `with`, `insert` takes one of after, before and at, and `set` takes `value`.";
+    BadEdit = 81, Error, "edit that cannot be made",
+        "An edit node needs a workspace it may write. An edit does one thing to one file: replace, regex, insert, template, patch or set, with what belongs to it. `replace` and `regex` take `with`, `insert` takes one of after, before and at, and `set` takes `value`.";
     BadRegex = 82, Error, "regular expression does not parse",
         "Regular expressions are those of the Rust `regex` crate: linear time, no look-around, no back references.";
     BadKeyPath = 83, Error, "key path does not parse",
@@ -131,18 +131,22 @@ codes! {
         "An input without a default is not given: by the `with` of a node that uses the blueprint, or by that of a trigger that starts it.";
     UnknownInput = 103, Error, "unknown input",
         "The blueprint that is used or started has no such input.";
+    IdleBudget = 104, Warning, "budget of a used blueprint",
+        "The budget of the blueprint that is run holds for everything in the run. What a blueprint that is used says in its own `[budget]` about money, tokens, calls or time bounds nothing while it is used; it counts when that blueprint is run by itself. Put the bound into the `[budget]` of the blueprint that is run, or give nodes a `timeout`.";
     EachBounds = 110, Error, "each without a sensible bound",
         "`max_parallel`, the number of items of an `each` that run at the same time, is 1 to 1000.";
     DefaultApprove = 120, Error, "gate that approves by itself",
         "A gate that is not answered in time must not count as approved: absent or late verdicts mean no. `on_timeout` is \"reject\" or \"escalate\".";
     GateBounds = 121, Error, "gate without a sensible bound",
         "A gate needs 1 to 20 approvals (`min`), and some time to be approved in.";
+    AgentBounds = 125, Error, "agent without a sensible bound",
+        "An agent always ends: after 1 to 10000 turns (50 if left out), at its limit of tokens or money if it has one, and at the budget of the run. Money is in US dollars and never negative.";
     BadTrigger = 130, Error, "trigger that never fires",
         "An `[[on]]` has either `event` or `schedule`, and a schedule is a cron expression of five fields: minute, hour, day, month and weekday.";
     MaskedExit = 140, Warning, "exit status is masked",
         "The command ends so that its failure cannot be seen (`|| true`, `; true`, `|| :`), or a pipe in a shell without pipefail hides the failure of all but its last program. Use `expect = \"any\"` if the outcome really does not matter, and bash for pipes.";
     LaterRelease = 150, Warning, "kind of node that this release cannot run",
-        "Agent, ci and forge nodes are part of the format and are checked, but the release you have cannot run them yet. `blueprint run` refuses such a graph before it starts.";
+        "Ci and forge nodes are part of the format and are checked, but the release you have cannot run them yet. `blueprint run` refuses such a graph before it starts.";
     NotProved = 151, Warning, "invariant that this release does not prove",
         "`[[prove]]` is part of the format; its names are checked, but this release does not prove it. Do not rely on it yet.";
     NotTriggered = 152, Warning, "trigger that this release does not serve",

@@ -71,6 +71,11 @@ pub fn references(path: &str, document: &Document) -> Vec<ReferencedFile> {
                 .chain(&agent.system)
                 .filter(|text| is_file(text))
                 .for_each(|name| add(name, FileUse::Text));
+            if let Some(model) = &agent.model
+                && let Some(file) = model.strip_prefix(SCRIPTED)
+            {
+                add(&Sp { value: file.to_owned(), range: model.range.clone() }, FileUse::Text);
+            }
         }
         for (_, text) in
             node.forge.iter().flat_map(|forge| forge.effects()).flat_map(|(_, effect)| effect.iter())
@@ -84,6 +89,9 @@ pub fn references(path: &str, document: &Document) -> Vec<ReferencedFile> {
     }
     found
 }
+
+/// What the name of a model begins with whose answers are a file beside the blueprint.
+pub const SCRIPTED: &str = "scripted/";
 
 /// Whether a prompt or body is the name of a file rather than the text itself.
 pub(crate) fn is_file(text: &str) -> bool {

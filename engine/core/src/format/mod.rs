@@ -5,9 +5,9 @@ pub use document::{
     Approval, Budget, Cost, Defaults, Document, Input, InputType, Overlap, Prove, SCHEMA_VERSION, Trigger,
 };
 pub(crate) use files::is_file;
-pub use files::{FileUse, ReferencedFile, blueprint_candidates, references};
+pub use files::{FileUse, ReferencedFile, SCRIPTED, blueprint_candidates, references};
 pub use node::{
-    AgentTable, CiTable, EditOp, Expect, ForgeTable, GateTable, HttpMethod, HttpTable, InsertPlace, Join,
+    AgentProtocol, AgentTable, CiTable, EditOp, Expect, ForgeTable, GateTable, HttpMethod, HttpTable, InsertPlace, Join, McpTable,
     NodeTable, OnTimeout, OneOrNames, OutputFrom, OutputSpec, OutputTable, OutputType, RepairTable,
     RetryClass, RetryTable, RunLine, Shell, Tier, Workspace,
 };

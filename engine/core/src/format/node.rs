@@ -254,6 +254,16 @@ words! {
 }
 
 words! {
+    /// How an external agent is spoken to.
+    AgentProtocol {
+        /// The prompt on standard input, the outputs as one JSON object in the last line of standard output.
+        Plain = "plain",
+        /// The agent client protocol, over standard input and output.
+        Acp = "acp",
+    }
+}
+
+words! {
     /// Where a text is inserted.
     InsertPlace {
         /// Before everything.
@@ -577,6 +587,6 @@ impl JsonSchema for OutputFrom {
     }
 }
 
-pub use kinds::{AgentTable, CiTable, EditOp, ForgeTable, GateTable, HttpTable};
+pub use kinds::{AgentTable, CiTable, EditOp, ForgeTable, GateTable, HttpTable, McpTable};
 
 mod kinds;

@@ -3,9 +3,9 @@
 
 pub use input::{InputError, InputSpec};
 pub use node::{
-    Action, Approvers, Each, Edit, EditKind, Gate, Http, HttpBody, Node, Output, Retry, Run, Side, Use, Value,
+    Action, Agent, Approvers, Each, Edit, EditKind, Gate, Http, HttpBody, McpServer, Mind, Node, Output, Retry, Run, Side, Use, Value,
 };
-pub use program::{Edge, Graph, GraphIx, NodeIx, Program, Region, RegionIx, SubKind};
+pub use program::{Budget, Edge, Graph, GraphIx, NodeIx, Program, Region, RegionIx, SubKind};
 
 mod program;
 mod node;

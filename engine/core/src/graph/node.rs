@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::program::{GraphIx, NodeIx, RegionIx};
 use crate::expr::{Expr, Text};
 use crate::format::{
-    Expect, HttpMethod, InsertPlace, Join, OnTimeout, OutputFrom, OutputType, Shell, Tier, Workspace,
+    AgentProtocol, Expect, HttpMethod, InsertPlace, Join, OnTimeout, OutputFrom, OutputType, Shell, Tier, Workspace,
 };
 use crate::run::FailureClass;
 use crate::source::Span;
@@ -75,7 +75,7 @@ pub enum Action {
     /// Runs another graph, once or for each item of a list.
     Use(Use),
     /// A model in a loop with tools.
-    Agent,
+    Agent(Box<Agent>),
     /// Waits for CI.
     Ci,
     /// Acts on a forge.
@@ -92,7 +92,7 @@ impl Action {
             Self::Wait(_) => "wait",
             Self::Gate(_) => "gate",
             Self::Use(_) => "use",
-            Self::Agent => "agent",
+            Self::Agent(_) => "agent",
             Self::Ci => "ci",
             Self::Forge => "forge",
         }
@@ -221,6 +221,75 @@ pub enum HttpBody {
     Text(Text),
     /// A JSON object.
     Json(Vec<(String, Value)>),
+}
+
+/// An agent.
+#[derive(Debug, Clone)]
+pub struct Agent {
+    /// Who thinks.
+    pub mind: Mind,
+    /// What it is to do.
+    pub prompt: Option<Text>,
+    /// The tools it may use, as globs over names such as `fs.read`.
+    pub tools: Vec<String>,
+    /// Servers of further tools.
+    pub mcp: Vec<McpServer>,
+    /// Environment variables of its commands.
+    pub env: Vec<(String, Value)>,
+    /// The most turns.
+    pub max_turns: u32,
+    /// The most tokens, in and out.
+    pub max_tokens: Option<u64>,
+    /// The most money, in millionths of a US dollar.
+    pub max_cost_micros: Option<u64>,
+}
+
+/// A server of tools inside the sandbox of an agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct McpServer {
+    /// Its name, the second part of the names of its tools.
+    pub name: String,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// Which of its tools exist, as globs over their names.
+    pub tools: Vec<String>,
+    /// How long one call may take.
+    pub timeout: Duration,
+}
+
+impl Agent {
+    /// Turns of an agent that does not say how many it may take.
+    pub const TURNS: u32 = 50;
+    /// The most turns an agent can ask for.
+    pub const MOST_TURNS: u32 = 10_000;
+}
+
+/// Who thinks.
+#[derive(Debug, Clone)]
+pub enum Mind {
+    /// A model, in our loop.
+    Model {
+        /// Its alias, or `provider/model`.
+        model: String,
+        /// Who it is to be.
+        system: Option<Text>,
+    },
+    /// A model that answers from a script beside the blueprint.
+    Script {
+        /// The file.
+        file: String,
+        /// The script.
+        script: String,
+        /// Who it is to be.
+        system: Option<Text>,
+    },
+    /// A program inside the sandbox, in its own loop.
+    Program {
+        /// The program and its arguments.
+        argv: Vec<String>,
+        /// How it is spoken to.
+        protocol: AgentProtocol,
+    },
 }
 
 /// A point where somebody must approve.

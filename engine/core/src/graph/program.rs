@@ -46,8 +46,21 @@ pub struct Program {
     pub digest: String,
     /// Time from start to end that a run may take, without waiting for people.
     pub wall: Option<Duration>,
+    /// What else a run may use up at most.
+    pub budget: Budget,
     /// The graphs; the first is the blueprint itself.
     pub graphs: Vec<Graph>,
+}
+
+/// What a run may use up at most. `None` is no limit; zero is zero.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Money for models, in millionths of a US dollar.
+    pub cost_micros: Option<u64>,
+    /// Tokens of models, in and out.
+    pub tokens: Option<u64>,
+    /// Calls of tools by agents.
+    pub tool_calls: Option<u64>,
 }
 
 impl Program {

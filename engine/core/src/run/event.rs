@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::command::Command;
+use super::session::SessionStep;
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = u64;
@@ -56,6 +57,15 @@ pub enum Event {
         attempt: u32,
         /// Why.
         failure: Box<Failure>,
+    },
+    /// An agent took a step. What a step announces is done only after this.
+    SessionAdvanced {
+        /// Path of the node.
+        node: Arc<str>,
+        /// Which attempt.
+        attempt: u32,
+        /// What it did.
+        step: Box<SessionStep>,
     },
     /// An attempt ended without an outcome: its process died, or it was stopped so that the run can go on later.
     CommandLost {

@@ -50,6 +50,11 @@ impl State {
                     self.failed(at, inst, failure);
                 }
             }
+            Event::SessionAdvanced { node, attempt, step } => {
+                if let Some(inst) = self.current(node, *attempt, Phase::Running) {
+                    self.session_advanced(inst, step);
+                }
+            }
             Event::CommandLost { node, attempt, because } => self.lost(at, node, *attempt, *because),
             Event::GateOpened { node, attempt, subject, ask, tree } => {
                 if let Some(inst) = self.answered(node, *attempt, &[Phase::Waiting]) {
@@ -143,6 +148,7 @@ impl State {
     }
 
     fn succeed(&mut self, at: Millis, inst: Inst, success: &Success) {
+        self.settle_session(inst);
         let instance = self.instance_mut(inst);
         instance.outputs.clone_from(&success.outputs);
         instance.tree = success.tree.as_deref().map(Arc::from);
@@ -155,6 +161,7 @@ impl State {
 
     /// A try failed: another try, another round, a person, or the end.
     fn failed(&mut self, at: Millis, inst: Inst, failure: &Failure) {
+        self.settle_session(inst);
         if self.is_stopping() {
             return self.settle(at, inst, Phase::Cancelled);
         }
@@ -203,6 +210,7 @@ impl State {
             [Phase::Running, Phase::Evaluating, Phase::Collecting, Phase::Escalating, Phase::Waiting];
         let Some(inst) = self.answered(path, attempt, &phases) else { return };
         self.withdraw(inst);
+        self.settle_session(inst);
         if self.is_stopping() || because == LostBecause::Cancelled {
             return self.settle(at, inst, Phase::Cancelled);
         }

@@ -7,10 +7,12 @@ pub use event::{
     Adopted, Decision, Evaluated, Event, Failure, FailureClass, LostBecause, Millis, Outcome, Payload,
     RunStart, SecretSource, Success, Timer, TimerPurpose,
 };
+pub use session::{Did, Overrun, Session, SessionStep, Spend, Spent, usd};
 pub use state::{Inst, Instance, Phase, Region, RunStatus, Scope, State};
 
 mod event;
 mod command;
+mod session;
 mod state;
 mod fold;
 mod plan;

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::command::Command;
 use super::event::{Failure, Millis, Outcome, Payload, RunStart, Timer};
+use super::session::{Session, Spend, Spent};
 use crate::graph::{Graph, GraphIx, Node, NodeIx, Program, RegionIx};
 
 /// A node of one scope: the number of an [`Instance`].
@@ -129,6 +130,8 @@ pub struct Instance {
     pub children: Option<Box<Children>>,
     /// The escalation record.
     pub escalation: Option<Payload>,
+    /// For agents: what was done so far in this try.
+    pub session: Option<Box<Session>>,
 }
 
 /// An open gate.
@@ -247,6 +250,8 @@ pub struct State {
     pub(super) active_ms: u64,
     pub(super) began_at: Option<Millis>,
     pub(super) last_at: Option<Millis>,
+    pub(super) spent: Spent,
+    pub(super) reserved: Spend,
 }
 
 impl State {
@@ -270,6 +275,8 @@ impl State {
             active_ms: 0,
             began_at: None,
             last_at: None,
+            spent: Spent::default(),
+            reserved: Spend::default(),
         }
     }
 

@@ -1,21 +1,20 @@
 //! `run` nodes: a command in a sandbox, on a checkout of its input tree. Values arrive as arguments and
 //! environment, never as text of a command.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use blueprint_core::format::{Expect, OutputFrom, Shell, Workspace};
 use blueprint_core::graph::{Action, Node, Run};
 use blueprint_core::run::{Failure, FailureClass, LostBecause, Success};
 use blueprint_sandbox::{
-    Backend, Ended, Exec, HOME, NotStarted, Sandbox, Spec, Status, WorkspaceMode, WorkspaceMount,
+    Backend, Ended, Exec, NotStarted, Sandbox, Status, WorkspaceMode, WorkspaceMount,
 };
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Ending, Job, blocking, infra};
+use super::{Ending, Job, blocking, infra, surroundings};
 use crate::logs::{Log, LogWriter, live_path};
 use crate::outputs;
 use crate::payload::keep;
@@ -55,15 +54,29 @@ pub(super) async fn prepare(
     job: &Job,
     mode: Workspace,
 ) -> Result<Option<Prepared>, Ending> {
+    prepare_at(shared, job, mode, None).await
+}
+
+/// The same, with the workspace as an earlier part of the attempt left it at the commit `at`.
+pub(super) async fn prepare_at(
+    shared: &Arc<Shared>,
+    job: &Job,
+    mode: Workspace,
+    at: Option<&str>,
+) -> Result<Option<Prepared>, Ending> {
     if mode == Workspace::None {
         return Ok(None);
     }
-    let (shared, job) = (Arc::clone(shared), job.clone());
+    let (shared, job, at) = (Arc::clone(shared), job.clone(), at.map(str::to_owned));
     let prepared = blocking(move || {
         let trees = shared.trees.as_ref().ok_or_else(|| {
             Failure::new(FailureClass::Infra, "the run has no workspace, but this node wants one")
         })?;
-        trees.prepare(&job.inputs, origin(&shared, &job))
+        let mut prepared = trees.prepare(&job.inputs, origin(&shared, &job))?;
+        if let Some(at) = at {
+            trees.bring_to(&mut prepared, &at)?;
+        }
+        Ok(prepared)
     });
     Ok(Some(prepared.await?))
 }
@@ -77,23 +90,6 @@ pub(super) fn in_tree(shared: &Shared, path: &str) -> String {
     shared.trees.as_ref().map_or_else(|| path.to_owned(), |trees| trees.in_tree(path))
 }
 
-/// Where commands see the workspace: at the project's own path, so that paths in caches and messages are the
-/// same inside and outside, unless the sandbox has something of its own there.
-fn inside(shared: &Shared, prepared: &Prepared) -> PathBuf {
-    if shared.settings.backend == Backend::None {
-        return prepared.checkout.dir().to_owned();
-    }
-    let own = [
-        "/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/proc", "/sys", "/dev", "/tmp", "/run",
-        "/var", "/boot", HOME,
-    ];
-    let depth =
-        shared.trees.as_ref().map_or(0, |trees| trees.repository().project_prefix().components().count());
-    let root = shared.project.ancestors().nth(depth).unwrap_or(&shared.project);
-    let taken = own.iter().any(|own| root.starts_with(own)) || Path::new(HOME).starts_with(root);
-    if taken || root.parent().is_none() { PathBuf::from("/workspace") } else { root.to_path_buf() }
-}
-
 async fn attempt(
     shared: &Arc<Shared>,
     job: &Job,
@@ -105,7 +101,7 @@ async fn attempt(
     let settings = &shared.settings;
     let workspace = prepared.map(|prepared| WorkspaceMount {
         host: prepared.checkout.dir().to_owned(),
-        inside: inside(shared, prepared),
+        inside: surroundings::inside(shared, prepared.checkout.dir()),
         mode: match node.workspace {
             // Without isolation nothing is mounted: what such a node writes is left uncaptured, and goes when the
             // checkout is brought to its next tree.
@@ -125,19 +121,10 @@ async fn attempt(
     if let Some(timeout) = node.timeout {
         limits.wall = timeout;
     }
-    // Without isolation nothing is mounted: the whole machine is there, under its own names.
-    let isolated = settings.backend != Backend::None;
-    let read_only = if isolated { settings.toolchains.read_only.clone() } else { Vec::new() };
-    let spec = Spec { workspace, read_only, limits, ..Spec::default() };
-    let sandbox_failed = |error: &(dyn std::error::Error + 'static)| {
-        Failure::new(
-            FailureClass::Sandbox,
-            format!("the sandbox could not do its job: {}", crate::chain(error)),
-        )
-    };
+    let spec = surroundings::spec(shared, workspace, limits);
     let mut sandbox =
-        Sandbox::start(settings.backend, &spec).await.map_err(|error| sandbox_failed(&error))?;
-    attest(shared, &sandbox)?;
+        Sandbox::start(settings.backend, &spec).await.map_err(|error| surroundings::failed(&error))?;
+    surroundings::attest(shared, &sandbox)?;
     let (send, mut receive) = mpsc::channel(16);
     let live = live_path(&shared.state_dir, &shared.run, &job.path, job.attempt);
     let wanted = if node.outputs.is_empty() || matches!(node.output_from, OutputFrom::File(_)) {
@@ -172,7 +159,7 @@ async fn attempt(
         None => log.finish(&mut seen),
     };
     let log = log.map_err(|error| infra("the log of the node could not be written", &error))?;
-    let ended = ended.map_err(|error| sandbox_failed(&error))?;
+    let ended = ended.map_err(|error| surroundings::failed(&error))?;
     if ended.status == Status::Cancelled {
         return Err(Ending::Lost(LostBecause::Cancelled));
     }
@@ -191,22 +178,6 @@ fn named(run: &Run) -> String {
     let line = text.lines().next().unwrap_or_default();
     let short: String = line.chars().take(60).collect();
     if short.len() < text.trim_end().len() { format!("{}…", short.trim_end()) } else { short }
-}
-
-/// Keeps what the sandboxes of this run really are, once.
-fn attest(shared: &Shared, sandbox: &Sandbox) -> Result<(), Failure> {
-    if shared.attested.get().is_none() {
-        let attestation = serde_json::to_vec(sandbox.attestation())
-            .map_err(|error| infra("the attestation of the sandbox is not JSON", &error))?;
-        let digest = shared
-            .store
-            .blobs()
-            .put(&attestation)
-            .map_err(|error| infra("the attestation of the sandbox could not be kept", &error))?;
-        // Two nodes may start their sandboxes at once; both attest the same.
-        let _ = shared.attested.set(digest.to_string());
-    }
-    Ok(())
 }
 
 fn exec(
@@ -235,29 +206,11 @@ fn exec(
         argv.push(as_text(&value_of(arg, &job.scope).map_err(|error| bad("an argument", &error))?));
     }
     let inside = workspace.map_or_else(|| PathBuf::from("/"), |workspace| workspace.inside.clone());
-    let home =
-        if shared.settings.backend == Backend::None { Path::new("/nonexistent") } else { Path::new(HOME) };
     let cwd = match (&shared.trees, workspace) {
         (Some(trees), Some(_)) => inside.join(trees.in_tree(&run.cwd)),
         _ => inside,
     };
-    let mut exec = Exec::new(argv, cwd, home);
-    let tools = &shared.settings.toolchains;
-    if !tools.path.is_empty() {
-        let base = exec.env.get("PATH").cloned().unwrap_or_default();
-        let path: Vec<String> =
-            tools.path.iter().map(|path| path.display().to_string()).chain([base]).collect();
-        exec.env.insert("PATH".to_owned(), path.join(":"));
-    }
-    exec.env.extend(tools.env.clone());
-    let known: BTreeMap<&str, String> = BTreeMap::from([
-        ("BLUEPRINT_RUN", shared.run.clone()),
-        ("BLUEPRINT_NODE", job.path.to_string()),
-        ("BLUEPRINT_ATTEMPT", job.attempt.to_string()),
-        ("BLUEPRINT_ROUND", job.round.to_string()),
-        ("CI", "true".to_owned()),
-    ]);
-    exec.env.extend(known.into_iter().map(|(name, value)| (name.to_owned(), value)));
+    let mut exec = surroundings::exec(shared, job, argv, cwd);
     for (name, value) in &run.env {
         let value =
             value_of(value, &job.scope).map_err(|error| bad(&format!("the variable `{name}`"), &error))?;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Ending, Job, infra};
 use crate::outputs::fits;
+use crate::outside::HttpAnswer;
 use crate::payload::keep;
 use crate::scope::{as_text, value_of};
 use crate::shared::Shared;
@@ -64,7 +65,7 @@ async fn exchange(shared: &Shared, job: &Job, node: &Node, http: &Http) -> Resul
         HttpMethod::Patch => reqwest::Method::PATCH,
         HttpMethod::Delete => reqwest::Method::DELETE,
     };
-    let mut request = client(shared)?.request(method, url);
+    let mut request = client(shared)?.request(method.clone(), &url);
     for (name, value) in &http.headers {
         let value =
             value_of(value, &job.scope).map_err(|error| bad(format!("the header `{name}`"), &error))?;
@@ -82,10 +83,10 @@ async fn exchange(shared: &Shared, job: &Job, node: &Node, http: &Http) -> Resul
             .to_string();
         request = request.header("idempotency-key", key);
     }
-    request = match &http.body {
-        HttpBody::Empty => request,
+    let body = match &http.body {
+        HttpBody::Empty => None,
         HttpBody::Text(text) => {
-            request.body(text.render(&job.scope).map_err(|error| bad("the body".to_owned(), &error))?)
+            Some(text.render(&job.scope).map_err(|error| bad("the body".to_owned(), &error))?)
         }
         HttpBody::Json(fields) => {
             let mut body = Map::new();
@@ -94,33 +95,30 @@ async fn exchange(shared: &Shared, job: &Job, node: &Node, http: &Http) -> Resul
                     .map_err(|error| bad(format!("the field `{name}`"), &error))?;
                 body.insert(name.clone(), value);
             }
-            request.header("content-type", "application/json").body(Value::Object(body).to_string())
+            request = request.header("content-type", "application/json");
+            Some(Value::Object(body).to_string())
         }
     };
-    let mut answer = request.send().await.map_err(|error| unreachable_host(&error))?;
-    let status = answer.status().as_u16();
-    let headers: Map<String, Value> = answer
-        .headers()
-        .iter()
-        .filter_map(|(name, value)| {
-            value.to_str().ok().map(|value| (name.as_str().to_owned(), Value::from(value)))
-        })
-        .collect();
-    let mut bytes = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| unreachable_host(&error))? {
-        if bytes.len() + chunk.len() > MAX_ANSWER {
-            return Err(Failure::new(
-                FailureClass::Command,
-                format!("the answer is larger than {MAX_ANSWER} bytes"),
-            ));
+    let asked = digest(shared, method.as_str(), &url, body.as_deref().unwrap_or_default());
+    let HttpAnswer { status, headers, body: bytes } = match &shared.settings.outside {
+        Some(outside) => {
+            let body = body.as_deref().unwrap_or_default();
+            outside.http(job.asker(shared), method.as_str(), &url, body.as_bytes())?
         }
-        bytes.extend_from_slice(&chunk);
-    }
+        None => send(match body {
+            Some(body) => request.body(body),
+            None => request,
+        })
+        .await?,
+    };
     let bytes = shared.redactor.redact(&bytes);
     let log = (!bytes.is_empty()).then(|| shared.store.blobs().put(&bytes)).transpose();
     let log = log.map_err(|error| infra("the answer could not be kept", &error))?;
-    let record =
-        json!({ "status": status, "bytes": bytes.len(), "answer": log.map(|digest| digest.to_string()) });
+    let mut record = json!({ "status": status, "bytes": bytes.len(), "answer": log.map(|digest| digest.to_string()), "request": asked });
+    let read = read_headers(shared, node, &headers);
+    if !read.is_empty() {
+        record["headers"] = Value::Object(read);
+    }
     let accepted =
         if http.expect.is_empty() { (200..300).contains(&status) } else { http.expect.contains(&status) };
     if !accepted {
@@ -137,6 +135,54 @@ async fn exchange(shared: &Shared, job: &Job, node: &Node, http: &Http) -> Resul
     let outputs = outputs.map(|value| keep(shared.store.blobs(), value)).transpose();
     let outputs = outputs.map_err(|error| infra("the outputs could not be kept", &error))?;
     Ok(Success { outputs, tree: None, record })
+}
+
+/// The BLAKE3 digest of a request, without secrets, in hexadecimal digits.
+fn digest(shared: &Shared, method: &str, url: &str, body: &str) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in [method, &shared.redactor.redact_str(url), &shared.redactor.redact_str(body)] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// The headers that outputs read, without secrets: the others are not kept.
+fn read_headers(shared: &Shared, node: &Node, headers: &Map<String, Value>) -> Map<String, Value> {
+    let references = || node.outputs.iter().filter_map(|output| output.from.as_ref()).flat_map(|from| from.references());
+    let read = |name: &String| {
+        references().any(|reference| match reference.path.as_slice() {
+            [root] => root == "headers",
+            [root, header, ..] => root == "headers" && header == name,
+            [] => false,
+        })
+    };
+    let kept = headers.iter().filter(|(name, _)| read(name));
+    kept.map(|(name, value)| (name.clone(), Value::from(shared.redactor.redact_str(value.as_str().unwrap_or_default()))))
+        .collect()
+}
+
+async fn send(request: reqwest::RequestBuilder) -> Result<HttpAnswer, Failure> {
+    let mut answer = request.send().await.map_err(|error| unreachable_host(&error))?;
+    let status = answer.status().as_u16();
+    let headers: Map<String, Value> = answer
+        .headers()
+        .iter()
+        .filter_map(|(name, value)| {
+            value.to_str().ok().map(|value| (name.as_str().to_owned(), Value::from(value)))
+        })
+        .collect();
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| unreachable_host(&error))? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(Failure::new(
+                FailureClass::Command,
+                format!("the answer is larger than {MAX_ANSWER} bytes"),
+            ));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(HttpAnswer { status, headers, body })
 }
 
 fn unreachable_host(error: &reqwest::Error) -> Failure {

@@ -3,18 +3,22 @@
 use std::sync::Arc;
 
 use blueprint_core::graph::{Action, GraphIx, Node, NodeIx};
-use blueprint_core::run::{Event, Failure, FailureClass, LostBecause, Success};
+use blueprint_core::run::{Event, Failure, FailureClass, LostBecause, Session, State, Success};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::outside::Asker;
 use crate::shared::Shared;
+use crate::steps::Steps;
 
+mod agent;
 mod command;
 mod decide;
 mod edit;
 mod escalate;
 mod gate;
 mod http;
+mod surroundings;
 
 pub use decide::evaluate;
 pub use escalate::Handover;
@@ -36,9 +40,18 @@ pub struct Job {
     pub scope: Value,
     /// The commits it starts from.
     pub inputs: Vec<String>,
+    /// Makes steps of an agent durable.
+    pub(crate) steps: Steps,
+    /// For agents: what an earlier part of this try did.
+    pub session: Option<Box<Session>>,
 }
 
 impl Job {
+    /// Who asks the outside world.
+    fn asker<'a>(&'a self, shared: &'a Shared) -> Asker<'a> {
+        Asker { node: &self.path, name: &self.node(shared).name, attempt: self.attempt, round: self.round }
+    }
+
     fn node<'a>(&self, shared: &'a Shared) -> &'a Node {
         shared.program.graph(self.graph).node(self.node)
     }
@@ -83,7 +96,15 @@ pub async fn node(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> E
 }
 
 async fn work(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> Ending {
+    let stub = shared.settings.outside.as_ref().and_then(|outside| outside.stub(job.asker(&shared)));
+    if let Some(end) = stub {
+        return match end {
+            Ok(success) => Ending::Succeeded(success),
+            Err(failure) => Ending::Failed(failure),
+        };
+    }
     let done = match &job.node(&shared).action {
+        Action::Agent(_) => agent::run(&shared, &job, &cancel).await,
         Action::Run(_) => command::run(&shared, &job, &cancel).await,
         Action::Edit(_) => edit::run(&shared, &job).await,
         Action::Http(_) => http::run(&shared, &job, &cancel).await,
@@ -104,6 +125,18 @@ pub async fn open_gate(shared: Arc<Shared>, job: Job) -> Event {
     gate::open(shared, job).await
 }
 
+/// What stands in for people, if something does, decides at a gate that has opened.
+pub(crate) fn decided_outside(shared: &Shared, state: &State, opened: &Event) -> Option<Event> {
+    let Event::GateOpened { node, attempt, subject, .. } = opened else { return None };
+    let outside = shared.settings.outside.as_ref()?;
+    let inst = state.at(node)?;
+    let name = &state.node(inst).name;
+    let who = Asker { node, name, attempt: *attempt, round: state.instance(inst).round };
+    let (decision, by, reason) = outside.gate(who, subject)?;
+    let (node, attempt, subject) = (Arc::clone(node), *attempt, subject.clone());
+    Some(Event::GateDecided { node, attempt, decision, by, reason, subject })
+}
+
 /// Puts together what a sub-graph made.
 pub async fn collect(
     shared: Arc<Shared>,
@@ -118,7 +151,7 @@ pub async fn collect(
 /// The outputs of a sub-graph, from the state.
 pub fn collected_outputs(
     shared: &Shared,
-    state: &blueprint_core::run::State,
+    state: &State,
     inst: blueprint_core::run::Inst,
 ) -> Result<Option<blueprint_core::run::Payload>, Failure> {
     decide::collected_outputs(shared, state, inst)

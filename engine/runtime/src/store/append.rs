@@ -117,7 +117,8 @@ impl Store {
         if append.events.is_empty() {
             return Err(AppendError::Empty { run: run.to_owned() });
         }
-        let mut link = self.link.lock().await;
+        let mut held = self.link.lock().await;
+        let link = &mut *held;
         // Taken out, not read: if this call ends early, the next one asks the file where it stands.
         let known = link.heads.remove(run);
         let old = match known {
@@ -150,6 +151,10 @@ impl Store {
             Ok(_) => {
                 // The entry was taken out above, so its key must be made again; a run id is short.
                 link.heads.insert(run.to_owned(), new);
+                if let Err(error) = self.anchors.note(&mut link.anchors, run, new) {
+                    // The events are durable. An anchor that stays behind finds less, and nothing wrong.
+                    tracing::warn!(%error, run, "the anchor of the run could not be written");
+                }
                 self.note_commit();
                 Ok(Appended { head: new })
             }

@@ -11,6 +11,7 @@ use rustix::fs::FlockOperation;
 use super::blob_writer::BlobWriter;
 use super::digest::Digest;
 use super::fault::Fault;
+use super::forget::freshen;
 
 /// Name of the folder for unfinished blobs. No digest's folder has four letters.
 const DRAFTS: &str = "temp";
@@ -126,6 +127,10 @@ impl Blobs {
         Ok(swept)
     }
 
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Where the blob of this digest is, if it is stored.
     pub fn path(&self, digest: Digest) -> PathBuf {
         let name = digest.to_string();
@@ -139,7 +144,7 @@ impl Blobs {
         let folder = path.parent().unwrap_or(&self.root);
         make_folder(folder)?;
         // An equal blob is kept, a damaged one is replaced by the sound one we hold.
-        if self.open(digest).is_ok_and(|mut b| io::copy(&mut b, &mut io::sink()).is_ok()) {
+        if self.open(digest).is_ok_and(|mut b| io::copy(&mut b, &mut io::sink()).is_ok()) && freshen(&path) {
             fs::remove_file(draft).map_err(|e| Fault::io(draft, e))?;
         } else {
             fs::rename(draft, &path).map_err(|e| Fault::io(&path, e))?;

@@ -1,6 +1,8 @@
 //! The hash chain over a run's events: what each hash covers and how a reader checks it.
 //! It must never depend on how SQLite stores a value, only on the envelope's fields.
 
+use std::path::PathBuf;
+
 use super::digest::Digest;
 use super::event::StoredEvent;
 
@@ -51,6 +53,20 @@ pub enum Break {
         /// The last event there is.
         found: u64,
     },
+    /// Events that were durable are gone: the anchor beside the journal names a later one.
+    #[error("event {expected} was written to the disk, and the journal ends at {found}")]
+    CutOff {
+        /// The last event that is known to have been written.
+        expected: u64,
+        /// The last event there is.
+        found: u64,
+    },
+    /// The events follow from each other, and are not those that the anchor beside the journal names.
+    #[error("the journal was written anew: this is not the event that was written under its number")]
+    Rewritten,
+    /// The anchor beside the journal is damaged, so it is not known where the run ended.
+    #[error("`{}`, which names the last event, is damaged", .0.display())]
+    Anchor(PathBuf),
     /// The event was written by a newer engine.
     #[error("the envelope has version {0}, which this engine does not know")]
     UnknownVersion(i64),

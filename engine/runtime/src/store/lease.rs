@@ -30,6 +30,18 @@ pub struct Held {
     pub heartbeat_age_ms: i64,
 }
 
+impl Held {
+    /// Whether the owner still drives the run, as far as `seer`, which must be the calling process, can tell: by the
+    /// process itself where it is in sight, and by its last heartbeat where it is not.
+    pub fn lives(&self, seer: &Owner) -> bool {
+        match self.by.life(seer) {
+            Life::Dead => false,
+            Life::Alive => true,
+            Life::Unknown => self.heartbeat_age_ms <= LEASE_TTL_MS,
+        }
+    }
+}
+
 /// Why a lease was not acquired.
 #[derive(Debug, thiserror::Error)]
 pub enum AcquireError {
@@ -95,7 +107,7 @@ impl Store {
             let found = self.row(&mut link.sql, run).await?;
             let seen_epoch = found.as_ref().map_or(0, |f| f.epoch);
             if let Some(Found { epoch, heartbeat_ms, owner: Some((by, since_ms)) }) = found
-                && by.life(owner) == Life::Unknown
+                && by.life(owner) != Life::Dead
                 && !link.is_stale(run, epoch, heartbeat_ms, now_ms)
             {
                 let held =

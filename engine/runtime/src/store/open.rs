@@ -2,7 +2,9 @@
 //! It must never write to a file it has not recognised as a journal of a version it knows.
 
 use std::collections::HashMap;
+use std::fs::{File, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +13,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{Mutex, watch};
 
+use super::anchor::Anchors;
 use super::blobs::{BlobError, Blobs};
 use super::chain::Head;
 use super::create;
@@ -103,6 +106,18 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// The last events are in the log, and SQLite must write beside it to read it. Nothing was changed.
+    #[error(
+        "`{log}` holds the last events, and they can only be read where the folder can be written; copy the folder \
+         and read the copy with `--state`"
+    )]
+    LogUnread {
+        /// The log.
+        log: PathBuf,
+        /// What was said without it.
+        #[source]
+        source: Fault,
+    },
     /// The folder for large bodies could not be read.
     #[error("the bodies beside the journal are not usable")]
     Blobs(#[from] BlobError),
@@ -116,7 +131,10 @@ pub enum OpenError {
 pub struct Store {
     pub(super) db: PathBuf,
     pub(super) blobs: Blobs,
+    pub(super) anchors: Anchors,
     pub(super) link: Mutex<Link>,
+    /// What the file was when it was opened as one that nobody writes.
+    unwritten: Option<Seen>,
     /// Counts this store's own commits, which SQLite's change counter does not show to their own connection.
     pub(super) commits: watch::Sender<u64>,
 }
@@ -127,6 +145,8 @@ pub(super) struct Link {
     pub(super) sql: SqliteConnection,
     /// Heads of the runs this store appends to. An entry is absent while an append is under way or unclear.
     pub(super) heads: HashMap<String, Head>,
+    /// The anchors of the runs this store appends to.
+    pub(super) anchors: HashMap<String, File>,
     /// When this store first saw a foreign lease in its present state.
     pub(super) sightings: HashMap<String, Sighting>,
 }
@@ -150,8 +170,23 @@ impl Store {
             Err(e) => return Err(Fault::io(&db, e).into()),
         }
         let blobs = Blobs::at(dir.join("blobs"));
-        let mut sql = connect(&dir, &db, options).await?;
-        match migrate::inspect(&mut sql, &db).await? {
+        let unwritten = match options.mode {
+            Mode::ReadOnly => unwritten(&dir, &db)?,
+            Mode::ReadWrite => None,
+        };
+        let opened = async {
+            let mut sql = connect(&dir, &db, options, unwritten.is_some()).await?;
+            let found = migrate::inspect(&mut sql, &db).await?;
+            Ok((sql, found))
+        };
+        let (mut sql, found) = match opened.await {
+            Ok(opened) => opened,
+            Err(source) if options.mode == Mode::ReadOnly && is_locked_in(&dir, &db, &source) => {
+                return Err(OpenError::LogUnread { log: log_of(&db), source });
+            }
+            Err(source) => return Err(source.into()),
+        };
+        match found {
             Found::Current => {}
             Found::Foreign => return Err(refuse(sql, OpenError::NotAJournal { path: db }).await),
             Found::Newer(found) => {
@@ -167,8 +202,10 @@ impl Store {
         if options.mode == Mode::ReadWrite {
             blobs.sweep()?;
         }
-        let link = Link { sql, heads: HashMap::new(), sightings: HashMap::new() };
-        Ok(Self { db, blobs, link: Mutex::new(link), commits: watch::Sender::new(0) })
+        let anchors = Anchors::of(&dir, options.sync);
+        let link = Link { sql, heads: HashMap::new(), anchors: HashMap::new(), sightings: HashMap::new() };
+        let (link, commits) = (Mutex::new(link), watch::Sender::new(0));
+        Ok(Self { db, blobs, anchors, link, unwritten, commits })
     }
 
     /// Closes the connection. The last one to close a journal copies its log back, which costs two or three syncs;
@@ -188,6 +225,16 @@ impl Store {
         &self.blobs
     }
 
+    /// Fails if the journal was read as a file that nobody writes, and somebody wrote it meanwhile.
+    pub(super) fn still_unwritten(&self) -> Result<(), Fault> {
+        let Some(seen) = &self.unwritten else { return Ok(()) };
+        if log_length(&self.db) == 0 && Seen::of(&self.db).is_ok_and(|now| now == *seen) {
+            return Ok(());
+        }
+        let source = "a process began to write it while it was read; try again".into();
+        Err(Fault::Busy { path: self.db.clone(), source })
+    }
+
     pub(super) fn fault(&self, error: sqlx::Error) -> Fault {
         Fault::sql(&self.db, error)
     }
@@ -197,14 +244,19 @@ impl Store {
     }
 }
 
-async fn connect(dir: &Path, db: &Path, options: Options) -> Result<SqliteConnection, Fault> {
+async fn connect(
+    dir: &Path,
+    db: &Path,
+    options: Options,
+    immutable: bool,
+) -> Result<SqliteConnection, Fault> {
     let base = SqliteConnectOptions::new()
         .filename(db)
         .busy_timeout(BUSY_TIMEOUT)
         .row_buffer_size(512)
         .disable_statement_logging();
     let settled = match options.mode {
-        Mode::ReadOnly => base.read_only(true).immutable(must_be_immutable(dir, db)),
+        Mode::ReadOnly => base.read_only(true).immutable(immutable),
         Mode::ReadWrite => {
             // SQLite would quietly open a write-protected file for reading.
             for path in [dir, db] {
@@ -222,12 +274,54 @@ async fn connect(dir: &Path, db: &Path, options: Options) -> Result<SqliteConnec
     settled.connect().await.map_err(|e| Fault::sql(db, e))
 }
 
-/// A reader needs to write the shared memory beside the log. Where the folder cannot be written and no log was
-/// left behind, nobody can be writing, and the file can be read as it is.
-fn must_be_immutable(dir: &Path, db: &Path) -> bool {
+/// A file as it was at some time.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    inode: u64,
+    length: u64,
+    changed: (i64, i64),
+}
+
+impl Seen {
+    fn of(path: &Path) -> io::Result<Self> {
+        std::fs::metadata(path).map(|found| Self {
+            inode: found.ino(),
+            length: found.len(),
+            changed: (found.mtime(), found.mtime_nsec()),
+        })
+    }
+}
+
+/// A reader needs to write the shared memory beside the log. Where this process cannot write the folder and the log
+/// holds nothing, the file is read as one that nobody writes. That may end at any time (another user, another mount),
+/// so what the file was is kept and compared after each reading.
+pub(super) fn is_read_as_it_is(dir: &Path, db: &Path) -> bool {
+    log_length(db) == 0 && rustix::fs::access(dir, Access::WRITE_OK).is_err()
+}
+
+fn unwritten(dir: &Path, db: &Path) -> Result<Option<Seen>, Fault> {
+    if !is_read_as_it_is(dir, db) {
+        return Ok(None);
+    }
+    Seen::of(db).map(Some).map_err(|e| Fault::io(db, e))
+}
+
+/// Whether a failure to open comes from a log that cannot be read without writing beside it.
+fn is_locked_in(dir: &Path, db: &Path, fault: &Fault) -> bool {
+    matches!(fault, Fault::ReadOnly { .. } | Fault::Denied { .. })
+        && log_length(db) > 0
+        && rustix::fs::access(db, Access::READ_OK).is_ok()
+        && rustix::fs::access(dir, Access::WRITE_OK).is_err()
+}
+
+fn log_of(db: &Path) -> PathBuf {
     let mut log = db.as_os_str().to_owned();
     log.push("-wal");
-    !Path::new(&log).exists() && rustix::fs::access(dir, Access::WRITE_OK).is_err()
+    log.into()
+}
+
+fn log_length(db: &Path) -> u64 {
+    std::fs::metadata(log_of(db)).as_ref().map_or(0, Metadata::len)
 }
 
 async fn refuse(sql: SqliteConnection, error: OpenError) -> OpenError {

@@ -23,9 +23,12 @@ pub struct Owner {
 
 /// What can be said of another process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Life {
+pub enum Life {
+    /// It has ended, or is only waiting to be reaped.
     Dead,
-    /// Alive, or out of sight.
+    /// It is there: the same process, not a later one of its id.
+    Alive,
+    /// It cannot be seen from here: another machine, another namespace, or a system that does not tell.
     Unknown,
 }
 
@@ -43,7 +46,7 @@ impl Owner {
     }
 
     /// Whether this owner is dead, as seen from `seer`, which must be the calling process.
-    pub(super) fn life(&self, seer: &Self) -> Life {
+    pub fn life(&self, seer: &Self) -> Life {
         let (Some(boot), Some(own_boot)) = (&self.boot_id, &seer.boot_id) else { return Life::Unknown };
         if self.host != seer.host {
             return Life::Unknown;
@@ -63,6 +66,7 @@ impl Owner {
         match (stat_of(self.pid), self.start_time) {
             (Some(stat), _) if stat.ended => Life::Dead,
             (Some(stat), Some(start)) if stat.start_time != start => Life::Dead,
+            (Some(_), Some(_)) => Life::Alive,
             _ => Life::Unknown,
         }
     }

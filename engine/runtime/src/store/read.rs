@@ -68,6 +68,7 @@ impl Store {
             let mut link = self.link.lock().await;
             page(&mut link.sql, run, after, limit).await.map_err(|e| self.fault(e))?
         };
+        self.still_unwritten()?;
         let mut events: Vec<StoredEvent> = Vec::with_capacity(rows.len());
         for row in &rows {
             let last = events.last().map_or(after, |e| e.seq);

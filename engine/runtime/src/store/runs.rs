@@ -115,6 +115,7 @@ impl Store {
                 .fetch_all(&mut self.link.lock().await.sql)
                 .await
                 .map_err(|e| self.fault(e))?;
+        self.still_unwritten()?;
         rows.iter().map(|row| self.summary(row)).collect()
     }
 

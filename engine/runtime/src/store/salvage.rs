@@ -7,11 +7,20 @@ use std::path::Path;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
+use super::anchor::Anchors;
 use super::blobs::Blobs;
-use super::chain::{Break, ChainCheck, Head, Identity};
+use super::chain::{Break, ChainCheck, Head};
 use super::event::StoredEvent;
 use super::fault::Fault;
-use super::read::{Envelope, page};
+use super::open::{SyncLevel, is_read_as_it_is};
+use super::read::{Envelope, digest, page};
+use super::runs::RunSummary;
+
+/// Findings of SQLite's own check that are kept; one damaged page may make hundreds.
+const FINDINGS: usize = 3;
+
+/// Its check ends with an error behind the findings, so only the first row, which holds them all, is asked for.
+const CHECK: &str = "SELECT quick_check FROM pragma_quick_check LIMIT 1";
 
 /// What a damaged journal still holds.
 #[derive(Debug, Default)]
@@ -20,6 +29,8 @@ pub struct Salvage {
     pub runs: Vec<SalvagedRun>,
     /// Why the search for runs ended early, if it did.
     pub unlisted: Option<Fault>,
+    /// What SQLite's own check found, its first few lines. Empty if the file is sound as a database.
+    pub damage: Vec<String>,
 }
 
 /// What is left of a run.
@@ -32,6 +43,10 @@ pub struct SalvagedRun {
     pub events: Vec<StoredEvent>,
     /// Why there are no more, if the run does not end where it should.
     pub stopped: Option<Stop>,
+    /// The row of the run, if it is readable. It names the last event the run should have.
+    pub row: Option<RunSummary>,
+    /// The last event the run is known to have had, by its row and its anchor.
+    pub expected: Option<u64>,
 }
 
 /// Why the reading of a run ended.
@@ -48,38 +63,66 @@ pub enum Stop {
     Unlisted,
 }
 
-/// The row of a run.
-struct Listed {
-    blueprint: String,
-    digest: String,
-    created_at_ms: i64,
-    head_seq: i64,
+impl Salvage {
+    /// Whether nothing at all could be read. If the file is damaged, it is its first page, which says where everything
+    /// else is.
+    pub fn is_empty(&self) -> bool {
+        self.unlisted.is_some() && self.runs.iter().all(|run| run.events.is_empty() && run.row.is_none())
+    }
 }
 
 /// Reads the journal file at `path` as far as it goes. Fails only if SQLite cannot open it at all.
 pub async fn salvage(path: &Path) -> Result<Salvage, Fault> {
-    let options = SqliteConnectOptions::new().filename(path).read_only(true).disable_statement_logging();
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let anchors = Anchors::of(dir, SyncLevel::Full);
+    // Before the journal is read: whatever an anchor names by now is in the journal already.
+    let anchored: BTreeMap<String, u64> =
+        anchors.runs().unwrap_or_default().into_iter().map(|run| (run.id, run.seq)).collect();
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .read_only(true)
+        .immutable(is_read_as_it_is(dir, path))
+        .disable_statement_logging();
     let mut sql = options.connect().await.map_err(|e| Fault::sql(path, e))?;
-    let blobs = Blobs::at(path.parent().unwrap_or(Path::new(".")).join("blobs"));
-    let mut found: BTreeMap<String, Option<Listed>> = BTreeMap::new();
-    let mut salvage = Salvage::default();
+    let blobs = Blobs::at(dir.join("blobs"));
+    let mut found: BTreeMap<String, Option<RunSummary>> =
+        anchored.keys().map(|id| (id.clone(), None)).collect();
+    let mut salvage = Salvage { damage: findings(&mut sql).await, ..Salvage::default() };
     // The two tables lie in different pages: what one has lost the other may still name.
     for end in [from_events(&mut sql, &mut found).await, from_runs(&mut sql, &mut found).await] {
         if let Err(e) = end {
             salvage.unlisted = Some(Fault::sql(path, e));
         }
     }
-    for (id, listed) in found {
-        let (events, stopped) = events_of(&mut sql, path, &blobs, &id, listed.as_ref()).await;
-        salvage.runs.push(SalvagedRun { id, events, stopped });
+    for (id, row) in found {
+        let (events, mut stopped) = events_of(&mut sql, path, &blobs, &id, row.as_ref()).await;
+        let last = events.last().map_or(0, |e| e.seq);
+        let anchor = anchored.get(&id).copied();
+        if let Some(expected) = anchor.filter(|seq| *seq > last && stopped.is_none()) {
+            stopped = Some(Break::CutOff { expected, found: last }.into());
+        }
+        let expected = row.as_ref().map(|row| row.head.seq).max(anchor);
+        salvage.runs.push(SalvagedRun { id, events, stopped, row, expected });
     }
     sql.close().await.map_err(|e| Fault::sql(path, e))?;
     Ok(salvage)
 }
 
+/// What SQLite says is wrong with the file. What it cannot even check, it says by the error.
+async fn findings(sql: &mut SqliteConnection) -> Vec<String> {
+    match sqlx::query_scalar::<_, String>(CHECK).fetch_optional(sql).await {
+        Ok(found) => {
+            let found = found.unwrap_or_default();
+            let lines = found.lines().filter(|line| *line != "ok" && !line.starts_with("***"));
+            lines.take(FINDINGS).map(str::to_owned).collect()
+        }
+        Err(error) => vec![error.to_string()],
+    }
+}
+
 async fn from_events(
     sql: &mut SqliteConnection,
-    found: &mut BTreeMap<String, Option<Listed>>,
+    found: &mut BTreeMap<String, Option<RunSummary>>,
 ) -> Result<(), sqlx::Error> {
     let mut last = String::new();
     loop {
@@ -93,23 +136,29 @@ async fn from_events(
 
 async fn from_runs(
     sql: &mut SqliteConnection,
-    found: &mut BTreeMap<String, Option<Listed>>,
+    found: &mut BTreeMap<String, Option<RunSummary>>,
 ) -> Result<(), sqlx::Error> {
     let mut last = String::new();
     loop {
-        let query =
-            "SELECT id, blueprint, digest, created_at_ms, head_seq FROM run WHERE id > ? ORDER BY id LIMIT 1";
+        let query = "SELECT id, blueprint, digest, created_at_ms, status, head_seq, head_hash \
+             FROM run WHERE id > ? ORDER BY id LIMIT 1";
         let Some(row) = sqlx::query(query).bind(&last).fetch_optional(&mut *sql).await? else {
             return Ok(());
         };
         last = row.try_get(0)?;
-        let listed = Listed {
-            blueprint: row.try_get(1)?,
-            digest: row.try_get(2)?,
-            created_at_ms: row.try_get(3)?,
-            head_seq: row.try_get(4)?,
+        let summary = || {
+            let head =
+                Head { seq: u64::try_from(row.try_get::<i64, _>(5).ok()?).ok()?, hash: digest(&row, 6)? };
+            Some(RunSummary {
+                id: last.clone(),
+                blueprint: row.try_get(1).ok()?,
+                digest: row.try_get(2).ok()?,
+                created_at_ms: row.try_get(3).ok()?,
+                status: row.try_get(4).ok()?,
+                head,
+            })
         };
-        found.insert(last.clone(), Some(listed));
+        found.insert(last.clone(), summary());
     }
 }
 
@@ -118,12 +167,9 @@ async fn events_of(
     path: &Path,
     blobs: &Blobs,
     id: &str,
-    listed: Option<&Listed>,
+    row: Option<&RunSummary>,
 ) -> (Vec<StoredEvent>, Option<Stop>) {
-    let mut check = listed.map(|l| {
-        let (blueprint, digest) = (l.blueprint.as_str(), l.digest.as_str());
-        ChainCheck::new(Identity { id, blueprint, digest, created_at_ms: l.created_at_ms })
-    });
+    let mut check = row.map(|row| ChainCheck::new(row.identity()));
     let mut events: Vec<StoredEvent> = Vec::new();
     loop {
         let after = events.last().map_or(0, |e| e.seq);
@@ -152,9 +198,11 @@ async fn events_of(
         events.push(event);
     }
     let found = events.last().map_or(0, |e| e.seq);
-    let stopped = match listed {
+    let stopped = match row {
         None => Some(Stop::Unlisted),
-        Some(l) if l.head_seq != found as i64 => Some(Break::WrongEnd { expected: l.head_seq, found }.into()),
+        Some(row) if row.head.seq != found => {
+            Some(Break::WrongEnd { expected: row.head.seq as i64, found }.into())
+        }
         Some(_) => None,
     };
     (events, stopped)

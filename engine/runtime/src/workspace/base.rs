@@ -245,7 +245,8 @@ impl Repository {
         pack.store(self.git())?;
         let tree = found.root.id.map_or_else(|| self.format().empty_tree(), TreeId);
         let device = std::fs::metadata(self.project()).map_err(|source| self.open_error(source))?.dev();
-        let manifest = Manifest { format: self.format(), tree, device, root: found.root };
+        let manifest =
+            Manifest { format: self.format(), tree, device, user: Box::default(), root: found.root };
         manifest.save(&record).map_err(BaseError::Spool)?;
         let commit =
             self.write_commit(tree, &[], at_ms, "The files of the project as the run found them\n")?;
@@ -267,6 +268,7 @@ impl Repository {
             place,
             limits: Limits::default(),
             links: EscapingLinks::Flag,
+            secrets: None,
             base,
             known,
             absent,

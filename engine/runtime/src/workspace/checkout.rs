@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -23,6 +24,7 @@ use super::remove::Trash;
 use super::repository::Repository;
 use super::scan::{Place, Scan};
 use super::tree::{self, ReadTreeError};
+use crate::redact::Redactor;
 
 /// A directory we own, locked for this process.
 ///
@@ -34,6 +36,8 @@ pub struct Checkout {
     manifest: Option<Manifest>,
     limits: Limits,
     links: EscapingLinks,
+    secrets: Option<Redactor>,
+    user: Box<str>,
 }
 
 /// What may stay in a checkout that is brought to another tree.
@@ -176,21 +180,30 @@ impl Checkout {
         if let Some(parent) = dir.parent() {
             std::fs::create_dir_all(parent).map_err(prepare)?;
         }
-        let lock = OpenOptions::new().create(true).truncate(false).write(true).open(beside(dir, ".lock"));
-        let lock = lock.map_err(prepare)?;
-        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Err(CheckoutError::Busy { path: dir.to_owned() }),
-            Err(error) => return Err(prepare(error.into())),
-        }
+        let lock = loop {
+            let lock = OpenOptions::new().create(true).truncate(false).write(true).open(beside(dir, ".lock"));
+            let lock = lock.map_err(prepare)?;
+            match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => {}
+                Err(Errno::WOULDBLOCK) => return Err(CheckoutError::Busy { path: dir.to_owned() }),
+                Err(error) => return Err(prepare(error.into())),
+            }
+            // Whoever deleted the checkout took the lock's file with it; then this lock holds nobody off.
+            if lock.metadata().map_err(prepare)?.nlink() > 0 {
+                break lock;
+            }
+        };
         Trash::new(&beside(dir, ".trash")).sweep().map_err(prepare)?;
         let manifest = Manifest::load(&beside(dir, ".manifest"));
+        let user = manifest.as_ref().map_or_else(Box::default, |manifest| manifest.user.clone());
         Ok(Self {
             dir: dir.to_owned(),
             lock,
             manifest,
             limits: Limits::default(),
             links: EscapingLinks::default(),
+            secrets: None,
+            user,
         })
     }
 
@@ -208,9 +221,27 @@ impl Checkout {
         self
     }
 
+    /// Captures nothing that holds one of these secrets: no object of it is written.
+    #[must_use]
+    pub fn guarding(mut self, secrets: Redactor) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
     /// The directory.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Who used the checkout last, as [`Checkout::set_user`] was told; empty if that is not known. What it left there
+    /// beside the tree may still be there.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// Says who uses the checkout from now on. It is on record when the checkout is next brought to a tree.
+    pub fn set_user(&mut self, user: &str) {
+        self.user = user.into();
     }
 
     /// The tree the checkout was last brought to or captured as.
@@ -257,7 +288,7 @@ impl Checkout {
         reconcile.directory(&root, &mut target, known.as_ref().map(|known| &known.root), false)?;
         let stats = reconcile.stats;
         settle(&mut target, fsdir::filesystem_now(&self.lock).map_err(at_root)?);
-        let manifest = Manifest { format, tree, device, root: target };
+        let manifest = Manifest { format, tree, device, user: self.user.clone(), root: target };
         manifest.save(&manifest_path).map_err(at_root)?;
         self.manifest = Some(manifest);
         Ok(stats)
@@ -281,6 +312,7 @@ impl Checkout {
             place: Place::Checkout,
             limits: self.limits,
             links: self.links,
+            secrets: self.secrets.as_ref(),
             base: Some(&known.root),
             known: Some(&known.root),
             absent: None,
@@ -297,7 +329,7 @@ impl Checkout {
         let tree = found.root.id.map_or_else(|| format.empty_tree(), TreeId);
         let mut changed = found.changed;
         changed.sort_by(|one, other| one.path.cmp(&other.path));
-        let manifest = Manifest { format, tree, device, root: found.root };
+        let manifest = Manifest { format, tree, device, user: self.user.clone(), root: found.root };
         if let Err(error) = manifest.save(&beside(&self.dir, ".manifest")) {
             self.manifest = None;
             return Err(CaptureError::Record(error));

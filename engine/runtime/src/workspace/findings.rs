@@ -165,6 +165,29 @@ pub enum ScanError {
         /// What it says.
         target: TreePath,
     },
+    /// Content, path or target hold a secret of the run.
+    #[error(
+        "`{path}` holds a secret of this run; what holds one is not kept: write it outside of the workspace, \
+         or make the workspace `scratch`"
+    )]
+    Secret {
+        /// Where.
+        path: TreePath,
+    },
+    /// A file is larger than what is searched for secrets.
+    #[error(
+        "`{path}` has {size} bytes, and a run with secrets keeps no new or changed file of more than {limit}: \
+         a larger one is not searched for them; write it outside of the workspace, leave it out by \
+         `.gitignore`, or make the workspace `scratch`"
+    )]
+    TooLargeToSearch {
+        /// Which file.
+        path: TreePath,
+        /// Its size in bytes.
+        size: u64,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// Another filesystem is mounted inside.
     #[error("`{path}` lies on another filesystem")]
     OtherFilesystem {

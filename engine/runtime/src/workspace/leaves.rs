@@ -12,6 +12,7 @@ use super::ids::{Hasher, ObjectFormat, ObjectId};
 use super::names;
 use super::pack::ObjectKind;
 use super::scan::{Place, Spot, Walk};
+use super::secrets::{self, SEARCHED_AT_MOST, WatchedReader};
 use super::stamp::Stamp;
 use super::tree::Node;
 
@@ -86,16 +87,23 @@ impl Walk<'_> {
             && let Some(pack) = &mut self.scan.pack
             && !pack.holds(id)
         {
+            let path = || self.path.as_slice().into();
+            if self.scan.secrets.is_some() && size > SEARCHED_AT_MOST {
+                return Err(ScanError::TooLargeToSearch { path: path(), size, limit: SEARCHED_AT_MOST });
+            }
             file.rewind().map_err(ScanError::Spool)?;
-            let mut reader = HashingReader { file: &mut file, hasher: blob_hasher(self.scan.format, size) };
+            let hasher = blob_hasher(self.scan.format, size);
+            let mut reader = WatchedReader::new(&mut file, hasher, self.scan.secrets);
             let added = pack.add(ObjectKind::Blob, id, size, &mut reader);
-            match added {
-                Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+            // A pack that is refused here is dropped with the walk: git never sees any of it.
+            match (added, reader.finish()) {
+                (_, (_, true)) => return Err(ScanError::Secret { path: path() }),
+                (Err(error), _) if error.kind() != io::ErrorKind::UnexpectedEof => {
                     return Err(ScanError::Spool(error));
                 }
                 // What was written under this name is something else, so the pack must not be used.
-                Ok(()) if reader.hasher.finish() == id => {}
-                _ => return Err(ScanError::Unstable { path: self.here() }),
+                (Ok(()), (name, _)) if name == id => {}
+                _ => return Err(ScanError::Unstable { path: path() }),
             }
         }
         let executable = is_executable(&stat);
@@ -126,6 +134,9 @@ impl Walk<'_> {
                 return Err(ScanError::EscapingLink { path: self.here(), target });
             }
             self.flag(FlagKind::EscapingLink);
+        }
+        if !was_there {
+            secrets::refuse(self.scan.secrets, &self.here(), &target)?;
         }
         if !was_there && let Some(pack) = &mut self.scan.pack {
             pack.add(ObjectKind::Blob, id, target.len() as u64, &mut target.as_slice())
@@ -160,18 +171,4 @@ pub(crate) fn hash_blob(format: ObjectFormat, file: &mut File, size: u64) -> io:
         hasher.update(&buffer[..read]);
     }
     Ok((read_so_far == size).then(|| hasher.finish()))
-}
-
-/// Hashes what passes through, so that what is stored is what was named.
-struct HashingReader<'a> {
-    file: &'a mut File,
-    hasher: Hasher,
-}
-
-impl Read for HashingReader<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        self.hasher.update(&buffer[..read]);
-        Ok(read)
-    }
 }

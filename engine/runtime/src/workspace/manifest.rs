@@ -10,7 +10,7 @@ use super::names;
 use super::stamp::Stamp;
 use super::tree::{DEEPEST, Directory, Node};
 
-const MAGIC: &[u8] = b"blueprint manifest 1\n";
+const MAGIC: &[u8] = b"blueprint manifest 2\n";
 const CHECKSUM: usize = blake3::OUT_LEN;
 
 /// A tree, and the stamps of the files that hold it.
@@ -20,6 +20,8 @@ pub(crate) struct Manifest {
     pub(crate) tree: TreeId,
     /// The device the directory lies on.
     pub(crate) device: u64,
+    /// Who used the directory last; empty if that is not known.
+    pub(crate) user: Box<str>,
     pub(crate) root: Directory,
 }
 
@@ -38,9 +40,10 @@ impl Manifest {
             _ => return None,
         };
         let device = reader.number()?;
+        let user = reader.text()?.into();
         let root = reader.directory(0)?;
         let tree = TreeId(root.id?);
-        reader.0.is_empty().then_some(Self { format, tree, device, root })
+        reader.0.is_empty().then_some(Self { format, tree, device, user, root })
     }
 
     /// Writes the manifest so that a reader sees all of it or what was there before.
@@ -51,6 +54,8 @@ impl Manifest {
             ObjectFormat::Sha256 => 2,
         });
         bytes.extend_from_slice(&self.device.to_le_bytes());
+        bytes.extend_from_slice(&(self.user.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(self.user.as_bytes());
         write_directory(&mut bytes, &self.root);
         let checksum = blake3::hash(&bytes);
         bytes.extend_from_slice(checksum.as_bytes());
@@ -129,6 +134,11 @@ impl<'a> Reader<'a> {
 
     fn short(&mut self) -> Option<u32> {
         self.take(4)?.try_into().ok().map(u32::from_le_bytes)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        let len = usize::try_from(self.short()?).ok()?;
+        std::str::from_utf8(self.take(len)?).ok()
     }
 
     fn id(&mut self) -> Option<ObjectId> {

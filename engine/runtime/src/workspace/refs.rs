@@ -17,6 +17,15 @@ impl RefName {
         Self(format!("{}{}", prefix_of_run(run), escaped(node)))
     }
 
+    /// The name under which a ref of `run` is handed on to the run `heir`. No node of that run has it. `None` if this is
+    /// no ref of `run`.
+    pub fn handed_on(&self, run: &str, heir: &str, commit: CommitId) -> Option<Self> {
+        let node = self.0.strip_prefix(&prefix_of_run(run))?;
+        let commit = commit.to_string();
+        // `%40` is `@`, which no path of a node has.
+        Some(Self(format!("{}{node}%40{}", prefix_of_run(heir), commit.get(..12).unwrap_or(&commit))))
+    }
+
     /// The full name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -13,8 +13,10 @@ use super::ids::ObjectFormat;
 use super::ignores::{Entered, Ignores};
 use super::names::{self, TreePath};
 use super::pack::{ObjectKind, Pack};
+use super::secrets;
 use super::stamp::Moment;
 use super::tree::{DEEPEST, Directory, Node};
+use crate::redact::Redactor;
 
 /// Whose directory is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) place: Place,
     pub(crate) limits: Limits,
     pub(crate) links: EscapingLinks,
+    /// What must not be in anything new.
+    pub(crate) secrets: Option<&'a Redactor>,
     /// The tree the result is compared with.
     pub(crate) base: Option<&'a Directory>,
     /// What was known about the files: their stamps, and which of them are tracked.
@@ -72,6 +76,10 @@ impl Scan<'_> {
         if found.id.is_none() {
             // Git has no empty directories, except for the root.
             walk.name(&mut found)?;
+        }
+        // Names become objects too: the trees that hold them.
+        for change in walk.changed.iter().filter(|change| change.after.is_some()) {
+            secrets::refuse(walk.scan.secrets, &change.path, change.path.as_bytes())?;
         }
         Ok(Found { root: found, changed: walk.changed, flagged: walk.flagged })
     }

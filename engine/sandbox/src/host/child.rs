@@ -17,6 +17,7 @@ use nix::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     process::ChildStdin,
+    sync::mpsc,
 };
 
 use crate::{
@@ -122,25 +123,52 @@ impl IntoFile for tokio::process::ChildStderr {
     }
 }
 
+/// What is still to be written to the command's standard input.
 pub(super) struct Feed {
-    pub(super) pipe: Option<ChildStdin>,
-    pub(super) bytes: Vec<u8>,
-    pub(super) sent: usize,
+    pipe: Option<ChildStdin>,
+    bytes: Vec<u8>,
+    sent: usize,
+    source: Option<mpsc::Receiver<Vec<u8>>>,
 }
 
 impl Feed {
+    /// The bytes first, then what comes from the source.
+    pub(super) fn new(bytes: Option<Vec<u8>>, source: Option<mpsc::Receiver<Vec<u8>>>) -> Self {
+        Self { pipe: None, bytes: bytes.unwrap_or_default(), sent: 0, source }
+    }
+
+    pub(super) fn connect(&mut self, pipe: Option<ChildStdin>) {
+        self.pipe = pipe;
+        self.close_if_done();
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        self.pipe.is_some() || self.source.is_some()
+    }
+
+    /// Writes something, or waits for something to write. May be dropped half-way without losing a byte.
     pub(super) async fn progress(&mut self) {
-        let Some(pipe) = self.pipe.as_mut() else { return };
-        match pipe.write(self.bytes.get(self.sent..).unwrap_or_default()).await {
-            Ok(count) => self.sent += count,
-            // The command does not want it.
-            Err(_) => self.pipe = None,
+        let rest = self.bytes.get(self.sent..).unwrap_or_default();
+        match (&mut self.pipe, &mut self.source) {
+            (Some(pipe), _) if !rest.is_empty() => match pipe.write(rest).await {
+                Ok(count) => self.sent += count,
+                // The command does not want it.
+                Err(_) => self.pipe = None,
+            },
+            (_, Some(source)) => match source.recv().await {
+                Some(bytes) => {
+                    self.bytes = bytes;
+                    self.sent = 0;
+                }
+                None => self.source = None,
+            },
+            (_, None) => {}
         }
         self.close_if_done();
     }
 
-    pub(super) fn close_if_done(&mut self) {
-        if self.sent >= self.bytes.len() {
+    fn close_if_done(&mut self) {
+        if self.sent >= self.bytes.len() && self.source.is_none() {
             self.pipe = None;
         }
     }

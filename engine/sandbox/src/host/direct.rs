@@ -64,6 +64,7 @@ impl Direct {
     pub(super) async fn exec(
         &mut self,
         exec: Exec,
+        input: Option<mpsc::Receiver<Vec<u8>>>,
         output: &mpsc::Sender<Output>,
         cancel: impl Future<Output = ()>,
     ) -> Result<Ended, ExecError> {
@@ -91,7 +92,7 @@ impl Direct {
             .env_clear()
             .envs(&exec.env)
             .current_dir(&cwd)
-            .stdin(if exec.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+            .stdin(if exec.stdin.is_some() || input.is_some() { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -104,13 +105,14 @@ impl Direct {
             }
         };
         let wall = exec.wall.map_or(self.limits.wall, |wall| wall.min(self.limits.wall));
-        self.drive(child, exec.stdin, output, cancel, started, far(started, wall)).await
+        let feed = Feed::new(exec.stdin, input);
+        self.drive(child, feed, output, cancel, started, far(started, wall)).await
     }
 
     async fn drive(
         &self,
         mut child: Child,
-        stdin: Option<Vec<u8>>,
+        mut feed: Feed,
         output: &mpsc::Sender<Output>,
         cancel: impl Future<Output = ()>,
         started: Instant,
@@ -120,12 +122,11 @@ impl Direct {
         let lost = || ExecError::Channel(io::ErrorKind::BrokenPipe.into());
         let mut out = Tap::new(Stream::Stdout, child.stdout.take().ok_or_else(lost)?);
         let mut err = Tap::new(Stream::Stderr, child.stderr.take().ok_or_else(lost)?);
-        let mut feed = Feed { pipe: child.stdin.take(), bytes: stdin.unwrap_or_default(), sent: 0 };
+        feed.connect(child.stdin.take());
         let mut kept = Kept { bytes: 0, cap: self.limits.output_bytes, truncated: false };
         let mut held: Option<Output> = None;
         let mut why: Option<Status> = None;
         let mut cancel = pin!(cancel);
-        feed.close_if_done();
         let status = loop {
             let free = held.is_none();
             tokio::select! {
@@ -137,7 +138,7 @@ impl Direct {
                         permit.send(piece);
                     }
                 }
-                () = feed.progress(), if feed.pipe.is_some() => {}
+                () = feed.progress(), if feed.has_work() => {}
                 () = cancel.as_mut(), if why.is_none() => {
                     why = Some(Status::Cancelled);
                     group.signal(Signal::SIGTERM);

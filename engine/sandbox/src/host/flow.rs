@@ -1,6 +1,8 @@
 //! What flows to and from one command: output against its cap, input against what the guest granted.
 //! Holds at most one piece of output, so memory stays bounded however fast a command writes.
 
+use tokio::sync::mpsc;
+
 use crate::{
     contract::{Output, Stream},
     error::ExecError,
@@ -35,14 +37,23 @@ impl Progress {
 
 /// What is still to be sent to the command's standard input, and how much of it may be.
 pub(super) struct Input {
-    bytes: Option<Vec<u8>>,
+    open: bool,
+    bytes: Vec<u8>,
     sent: usize,
+    source: Option<mpsc::Receiver<Vec<u8>>>,
     credit: usize,
 }
 
 impl Input {
-    pub(super) fn new(bytes: Option<Vec<u8>>) -> Self {
-        Self { bytes, sent: 0, credit: STDIN_WINDOW_BYTES }
+    /// The bytes first, then what comes from the source.
+    pub(super) fn new(bytes: Option<Vec<u8>>, source: Option<mpsc::Receiver<Vec<u8>>>) -> Self {
+        Self {
+            open: bytes.is_some() || source.is_some(),
+            bytes: bytes.unwrap_or_default(),
+            sent: 0,
+            source,
+            credit: STDIN_WINDOW_BYTES,
+        }
     }
 
     pub(super) fn grant(&mut self, payload: &[u8]) -> Result<(), ExecError> {
@@ -54,15 +65,34 @@ impl Input {
         Ok(())
     }
 
+    /// Whether all it has is on its way, and more may come.
+    pub(super) fn wants_more(&self) -> bool {
+        self.source.is_some() && self.sent >= self.bytes.len()
+    }
+
+    /// Waits for more. May be dropped half-way without losing a byte.
+    pub(super) async fn more(&mut self) {
+        let Some(source) = &mut self.source else { return };
+        match source.recv().await {
+            Some(bytes) => {
+                self.bytes = bytes;
+                self.sent = 0;
+            }
+            None => self.source = None,
+        }
+    }
+
     pub(super) fn offer(&mut self, stream: u32, writer: &mut Writer) -> Result<(), ExecError> {
-        let Some(bytes) = &self.bytes else { return Ok(()) };
-        if !writer.is_idle() {
+        if !self.open || !writer.is_idle() {
             return Ok(());
         }
-        let rest = bytes.get(self.sent..).unwrap_or_default();
+        let rest = self.bytes.get(self.sent..).unwrap_or_default();
         if rest.is_empty() {
-            self.bytes = None;
-            return Ok(writer.queue(Kind::StdinClose, stream, &[])?);
+            if self.source.is_none() {
+                self.open = false;
+                writer.queue(Kind::StdinClose, stream, &[])?;
+            }
+            return Ok(());
         }
         let piece = rest.get(..rest.len().min(CHUNK_BYTES).min(self.credit)).unwrap_or_default();
         if !piece.is_empty() {

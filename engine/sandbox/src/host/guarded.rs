@@ -176,6 +176,7 @@ impl Guarded {
     pub(super) async fn exec(
         &mut self,
         exec: Exec,
+        input: Option<mpsc::Receiver<Vec<u8>>>,
         output: &mpsc::Sender<Output>,
         cancel: impl Future<Output = ()>,
     ) -> Result<Ended, ExecError> {
@@ -184,7 +185,7 @@ impl Guarded {
             State::Busy => return Err(ExecError::Abandoned),
             State::Over => return Err(ExecError::Died),
         }
-        let outcome = self.drive(exec, output, cancel).await;
+        let outcome = self.drive(exec, input, output, cancel).await;
         match &outcome {
             Ok(Driven::Whole(_)) | Err(ExecError::Refused { .. } | ExecError::BadCommand(_)) => {
                 self.state = State::Idle;
@@ -199,6 +200,7 @@ impl Guarded {
     async fn drive(
         &mut self,
         exec: Exec,
+        input: Option<mpsc::Receiver<Vec<u8>>>,
         output: &mpsc::Sender<Output>,
         cancel: impl Future<Output = ()>,
     ) -> Result<Driven, ExecError> {
@@ -210,7 +212,7 @@ impl Guarded {
             argv: exec.argv,
             env: exec.env,
             cwd: exec.cwd,
-            stdin: exec.stdin.is_some(),
+            stdin: exec.stdin.is_some() || input.is_some(),
             wall_ms: millis(wall),
             grace_ms: millis(grace),
             output_bytes: self.limits.output_bytes,
@@ -218,7 +220,7 @@ impl Guarded {
         self.writer.queue_json(Kind::Exec, stream, &request).map_err(ExecError::BadCommand)?;
         let before = Counters::read(&self.control_groups);
         let started = Instant::now();
-        let mut input = Input::new(exec.stdin);
+        let mut input = Input::new(exec.stdin, input);
         let mut progress = Progress { kept: 0, cap: self.limits.output_bytes, pending: None };
         let mut asked: Option<Status> = None;
         let mut timer = far(started, wall);
@@ -273,6 +275,7 @@ impl Guarded {
                     }
                 }
                 () = self.writer.progress(), if waiting => {}
+                () = input.more(), if input.wants_more() => {}
                 () = cancel.as_mut(), if asked.is_none() => {
                     asked = Some(Status::Cancelled);
                     timer = self.ask_to_stop(stream, grace)?;

@@ -54,10 +54,35 @@ impl Sandbox {
         output: &mpsc::Sender<Output>,
         cancel: impl Future<Output = ()>,
     ) -> Result<Ended, ExecError> {
+        self.carry_out(exec, None, output, cancel).await
+    }
+
+    /// The same for a command that is spoken to while it runs: what comes through `input` follows `exec.stdin` on
+    /// its standard input, and the end of that is the end of the channel.
+    ///
+    /// A command that does not read slows the sender down once the window of the sandbox and the pipe are full. One
+    /// that closed its input, and lives on, loses what is sent. The channel closes when the command has ended.
+    pub async fn exec_with_input(
+        &mut self,
+        exec: Exec,
+        input: mpsc::Receiver<Vec<u8>>,
+        output: &mpsc::Sender<Output>,
+        cancel: impl Future<Output = ()>,
+    ) -> Result<Ended, ExecError> {
+        self.carry_out(exec, Some(input), output, cancel).await
+    }
+
+    async fn carry_out(
+        &mut self,
+        exec: Exec,
+        input: Option<mpsc::Receiver<Vec<u8>>>,
+        output: &mpsc::Sender<Output>,
+        cancel: impl Future<Output = ()>,
+    ) -> Result<Ended, ExecError> {
         check::exec(&exec)?;
         match &mut self.kind {
-            Kind::Guarded(sandbox) => sandbox.exec(exec, output, cancel).await,
-            Kind::Direct(sandbox) => sandbox.exec(exec, output, cancel).await,
+            Kind::Guarded(sandbox) => sandbox.exec(exec, input, output, cancel).await,
+            Kind::Direct(sandbox) => sandbox.exec(exec, input, output, cancel).await,
         }
     }
 

@@ -23,7 +23,7 @@ use nix::{
         stat::Mode,
         wait,
     },
-    unistd::{self, Gid, Pid, Uid},
+    unistd::{self, Gid, Uid},
 };
 
 use crate::{
@@ -62,7 +62,7 @@ pub(super) fn supervise(boot: &Boot) -> Result<ExitCode, Failure> {
     let side = kernel::fork().during(Stage::Guest, "no process can be created");
     let outcome = match side {
         Ok(Side::Child) => {
-            let failure = become_it(boot, caller, &groups);
+            let failure = become_it(boot, caller, groups);
             entry::report(&failure);
             kernel::exit_now(1);
         }
@@ -79,7 +79,7 @@ pub(super) fn supervise(boot: &Boot) -> Result<ExitCode, Failure> {
     outcome
 }
 
-fn become_it(boot: &Boot, caller: Caller, groups: &ControlGroups) -> Failure {
+fn become_it(boot: &Boot, caller: Caller, groups: ControlGroups) -> Failure {
     let Err(failure) = try_become(boot, caller, groups);
     failure
 }
@@ -87,12 +87,9 @@ fn become_it(boot: &Boot, caller: Caller, groups: &ControlGroups) -> Failure {
 fn try_become(
     boot: &Boot,
     caller: Caller,
-    groups: &ControlGroups,
+    groups: ControlGroups,
 ) -> Result<std::convert::Infallible, Failure> {
-    let groups = match groups.admit(Pid::this()) {
-        Ok(()) => groups.clone(),
-        Err(_) => ControlGroups { directories: groups.directories.clone(), ..ControlGroups::default() },
-    };
+    let groups = groups.join();
     let mut mounts = match caller {
         Caller::Root(ids) => stage(&boot.spec, &boot.guest, ids)?,
         Caller::Ordinary(_) => in_place(&boot.spec, &boot.guest),

@@ -2,13 +2,12 @@
 //! Says which limits they really enforce; a limit whose file could not be written counts as not enforced.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
-use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::{attestation::Enforcer, contract::Limits};
@@ -131,9 +130,22 @@ impl ControlGroups {
         }
     }
 
-    /// Moves a process in. If that fails, nothing is enforced and the caller must not claim so.
-    pub(super) fn admit(&self, pid: Pid) -> io::Result<()> {
-        self.directories.iter().try_for_each(|dir| fs::write(dir.join("cgroup.procs"), pid.to_string()))
+    /// Moves this process in, which must have no second thread. Says what is enforced from now on: empty groups
+    /// enforce nothing, and their limits must not be claimed.
+    ///
+    /// The process moves itself because that is quick. To move another one, the kernel first waits until no process
+    /// of the machine is about to fork, which takes milliseconds. Version 1 has `tasks` for a single thread; version 2
+    /// moves only whole processes between such groups.
+    pub(super) fn join(self) -> Self {
+        let moved = self.directories.iter().try_for_each(|directory| {
+            let thread = directory.join("tasks");
+            let place = if thread.exists() { thread } else { directory.join("cgroup.procs") };
+            fs::write(place, "0")
+        });
+        match moved {
+            Ok(()) => self,
+            Err(_) => Self { directories: self.directories, ..Self::default() },
+        }
     }
 
     /// Removes the groups. Everything in them must be dead.

@@ -106,12 +106,7 @@ fn supervise(pid: Pid, caller: Caller, groups: &ControlGroups, gate: OwnedFd) ->
 fn open_gate(pid: Pid, caller: Caller, groups: &ControlGroups, gate: OwnedFd) -> Result<(), Failure> {
     let inside = HostIds { uid: INSIDE_ID, gid: INSIDE_ID };
     identity::write_maps(pid, inside, caller.host_ids())?;
-    let groups = match groups.admit(pid) {
-        Ok(()) => groups.clone(),
-        // Empty groups enforce nothing; say so instead of claiming their limits.
-        Err(_) => ControlGroups { directories: groups.directories.clone(), ..ControlGroups::default() },
-    };
-    let message = serde_json::to_vec(&Gate { groups })
+    let message = serde_json::to_vec(&Gate { groups: groups.clone() })
         .map_err(|error| fault(Stage::Namespaces, format!("the gate message cannot be written: {error}")))?;
     File::from(gate).write_all(&message).during(Stage::Namespaces, "the first process is gone")
 }
@@ -144,6 +139,8 @@ fn enter(
     File::from(gate).read_to_end(&mut message).during(Stage::Namespaces, "the gate cannot be read")?;
     let gate: Gate = serde_json::from_slice(&message)
         .map_err(|_| fault(Stage::Namespaces, "the launcher gave up on its first process"))?;
+    // While this process is still the user who made them.
+    let groups = gate.groups.join();
     identity::assume()?;
     prctl::set_pdeathsig(Signal::SIGKILL)
         .during(Stage::Identity, "dying with the launcher cannot be arranged")?;
@@ -162,11 +159,11 @@ fn enter(
         None => Sources::open(&boot.spec, None)?,
     };
     view::enter(&boot.spec, sources)?;
-    let attestation = attest(&boot.spec, caller, &gate.groups, cgroup_namespace)?;
+    let attestation = attest(&boot.spec, caller, &groups, cgroup_namespace)?;
     Ok(guest::Settings {
         limits: boot.spec.limits,
         attestation,
-        control_groups: gate.groups.directories,
+        control_groups: groups.directories,
         outer_cgroup_namespace: PathBuf::new(),
     })
 }

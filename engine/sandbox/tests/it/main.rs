@@ -7,5 +7,6 @@ mod engine;
 mod hostile;
 mod lifecycle;
 mod scene;
+mod spoken;
 mod wire;
 mod workspaces;

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use super::{File, nothing, read, rust};
 
 /// Every crate with those of ours it depends on.
-const EDGES: [(&str, &[&str]); 4] = [
+const EDGES: [(&str, &[&str]); 5] = [
     ("engine/core", &[]),
     ("engine/sandbox", &[]),
-    ("engine/runtime", &["blueprint-core", "blueprint-sandbox"]),
-    ("engine/cli", &["blueprint-core", "blueprint-runtime", "blueprint-sandbox"]),
+    ("engine/agent", &[]),
+    ("engine/runtime", &["blueprint-agent", "blueprint-core", "blueprint-sandbox"]),
+    ("engine/cli", &["blueprint-agent", "blueprint-core", "blueprint-runtime", "blueprint-sandbox"]),
 ];
 
 /// What core may depend on: parsers, data structures and digests, nothing that touches the world.

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::super::document::Cost;
 use super::super::value::{Entries, HumanDuration, Scalar, Sp};
-use super::{HttpMethod, InsertPlace, OnTimeout};
+use super::{AgentProtocol, HttpMethod, InsertPlace, OnTimeout};
 
 /// One change to a file of the workspace. Exactly one of replace, regex, insert, template, patch and set.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -118,27 +119,48 @@ pub struct GateTable {
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentTable {
-    /// A file beside the blueprint with the prompt, or the prompt.
+    /// A file beside the blueprint with the prompt, or the prompt; a template.
     #[serde(default)]
     pub prompt: Option<Sp<String>>,
-    /// A file beside the blueprint with the system text, or the text.
+    /// A file beside the blueprint with the system text, or the text; a template.
     #[serde(default)]
     pub system: Option<Sp<String>>,
-    /// The alias of a model.
+    /// The alias of a model, or `provider/model`; `"default"` if left out. `"scripted/FILE"` answers from a script
+    /// beside the blueprint.
     #[serde(default)]
     pub model: Option<Sp<String>>,
+    /// Servers of tools, by name; their tools are called `mcp.NAME.TOOL`.
+    #[serde(default)]
+    pub mcp: Entries<Sp<McpTable>>,
     /// An external agent to start inside the sandbox.
     #[serde(default)]
     pub command: Option<Sp<Vec<Sp<String>>>>,
-    /// The most turns.
+    /// How the external agent is spoken to; `"plain"` if left out.
     #[serde(default)]
+    pub protocol: Option<Sp<AgentProtocol>>,
+    /// The most turns, 1 to 10000; 50 if left out.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 10_000))]
     pub max_turns: Option<Sp<u32>>,
     /// The most tokens.
     #[serde(default)]
     pub max_tokens: Option<Sp<u64>>,
     /// The most money, in US dollars.
     #[serde(default)]
-    pub max_cost_usd: Option<Sp<f64>>,
+    pub max_cost_usd: Option<Sp<Cost>>,
+}
+
+/// A server of tools that speaks the Model Context Protocol, started inside the sandbox of the node.
+#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct McpTable {
+    /// The program and its arguments; it speaks over standard input and output.
+    pub command: Sp<Vec<Sp<String>>>,
+    /// Which of its tools the agent may use, as globs over their names.
+    pub tools: Vec<Sp<String>>,
+    /// How long one call may take; a minute if left out.
+    #[serde(default)]
+    pub timeout: Option<Sp<HumanDuration>>,
 }
 
 /// Waiting for CI.

@@ -56,6 +56,7 @@ impl State {
                 gate: None,
                 children: None,
                 escalation: None,
+                session: None,
             });
         }
         self.scopes.push(Scope {

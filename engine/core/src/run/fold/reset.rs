@@ -82,6 +82,7 @@ impl State {
         for node in members {
             let inst = self.in_scope(scope, *node);
             self.abandon(inst);
+            self.instance_mut(inst).session = None;
             let phase = self.instance(inst).phase;
             if phase.is_settled() {
                 self.scopes[scope as usize].unsettled += 1;
@@ -158,6 +159,7 @@ impl State {
     pub(super) fn abandon(&mut self, inst: Inst) {
         self.withdraw(inst);
         self.retire_children(inst);
+        self.settle_session(inst);
         let instance = self.instance(inst);
         let (path, attempt) = (Arc::clone(&instance.path), instance.attempt);
         self.tell_to_stop(&path, attempt);

@@ -47,6 +47,7 @@ impl State {
     /// A try begins, the first of a round or a later one.
     pub(super) fn try_again(&mut self, inst: Inst) {
         self.retire_children(inst);
+        self.end_session(inst);
         let evaluate = self.node(inst).needs_evaluation();
         let instance = self.instance_mut(inst);
         instance.attempt += 1;

@@ -388,6 +388,7 @@ fn fact(event: &Event) -> String {
         Event::Escalated { node, attempt, .. } => format!("{node}#{attempt} escalated"),
         Event::CancelRequested { by, .. } => format!("{by} cancels"),
         Event::RetryRequested { node, by } => format!("{by} retries {node}"),
+        Event::SessionAdvanced { node, attempt, step } => format!("{node}#{attempt} turn {}", step.turn),
         Event::NodeAdopted { node, adopted } => match **adopted {
             Adopted::Succeeded(_) => format!("{node} taken over"),
             Adopted::Skipped => format!("{node} taken over, skipped"),

@@ -8,6 +8,7 @@ mod loops;
 mod sub_graphs;
 mod gates;
 mod interruptions;
+mod sessions;
 
 mod random;
 mod spec;

@@ -122,13 +122,3 @@ fn a_scratch_workspace_is_thrown_away() {
     assert_eq!(success.tree, None);
     assert_eq!(success.record["changed"], true);
 }
-
-#[test]
-fn a_workspace_that_may_not_be_written_is_refused() {
-    for mode in ["read", "none"] {
-        let lab = Lab::new();
-        let edits = r#"{ file = "README", replace = "hello", with = "bye" }"#;
-        let failure = lab.edit_with(edits, &format!("workspace = \"{mode}\""), &[], json!({})).unwrap_err();
-        assert_eq!(failure.class, FailureClass::Policy, "{mode}");
-    }
-}

@@ -110,6 +110,9 @@ impl Lab {
                     backend: Backend::None,
                     limits: Limits::default(),
                     toolchains: Toolchains::default(),
+                    program: None,
+                    models: None,
+                    outside: None,
                 },
                 driver: "test".to_owned(),
                 environment: BTreeMap::new(),
@@ -128,7 +131,7 @@ impl Lab {
             };
             let (driver, _) = engine.start(new, Arc::new(Unobserved)).await.unwrap();
             driver.drive(Patience::Stay, CancellationToken::new()).await.0.unwrap();
-            let entries = engine.open(&id).await.unwrap().entries;
+            let entries = engine.open_with_entries(&id).await.unwrap().entries;
             entries.into_iter().map(|entry| entry.event).collect::<Vec<_>>()
         });
         let ended = events.into_iter().find_map(|event| match event {

@@ -51,3 +51,14 @@ async fn a_read_only_disk_is_named_and_its_journal_can_be_read() {
         assert!(text.contains("read"), "{text}");
     }
 }
+
+#[tokio::test]
+async fn a_journal_that_is_written_by_another_way_while_it_is_read_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    journal_of(&dir.path().join("journal"), 3).await.close().await.unwrap();
+    std::fs::create_dir(dir.path().join("view")).unwrap();
+    let mounts = "mount --bind \"$1/journal\" \"$1/view\"; mount -o remount,ro,bind \"$1/view\"";
+    if let Some(text) = in_mounts(mounts, "reads_by_one_way_and_writes_by_another", dir.path()) {
+        assert!(text.contains("not believed"), "{text}");
+    }
+}

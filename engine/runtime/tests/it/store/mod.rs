@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod anchors;
 mod append;
 mod blobs;
 mod changes;

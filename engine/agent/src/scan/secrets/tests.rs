@@ -277,6 +277,15 @@ proptest! {
         }
         let expected = naive(&secrets, &text);
         prop_assert_eq!(redactor.redact(&text), expected.clone());
+        let mut cut_out = Vec::new();
+        let mut from = 0;
+        for (place, marker) in redactor.places(&text) {
+            cut_out.extend_from_slice(&text[from..place.start]);
+            cut_out.extend_from_slice(marker.as_bytes());
+            from = place.end;
+        }
+        cut_out.extend_from_slice(&text[from..]);
+        prop_assert_eq!(&cut_out, &expected);
         let mut stream = redactor.stream();
         let mut clean = Vec::new();
         let mut at = 0;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use aho_corasick::automaton::{Automaton as _, StateID};
@@ -112,6 +113,26 @@ impl Redactor {
         let mut clean = stream.push(text);
         clean.extend(stream.finish());
         clean
+    }
+
+    /// Where a whole text holds secrets, in order, never overlapping, with the marker that stands for each.
+    pub fn places(&self, text: &[u8]) -> Vec<(Range<usize>, &str)> {
+        let mut joined: Vec<(Range<usize>, usize, usize)> = Vec::new();
+        let mut state = self.index.start();
+        for (at, &byte) in text.iter().enumerate() {
+            state = self.index.next(state, byte);
+            let Some(found) = self.index.longest(state) else { continue };
+            let end = at + 1;
+            let (mut start, mut longest, mut pattern) = (end - found.length, found.length, found.pattern);
+            while let Some((before, length, which)) = joined.pop_if(|(before, ..)| before.end > start) {
+                start = start.min(before.start);
+                if length >= longest {
+                    (longest, pattern) = (length, which);
+                }
+            }
+            joined.push((start..end, longest, pattern));
+        }
+        joined.into_iter().map(|(place, _, pattern)| (place, self.index.marker(pattern))).collect()
     }
 
     /// Redacts a whole text.

@@ -1,0 +1,478 @@
+//! The conversation with one MCP server: started, listened to, ended, and started a second time if it dies. What goes
+//! wrong on its side is a text for the model, never an error of the session.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Debug;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{HeaderName, HeaderValue};
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, ClientRequest, Implementation,
+    JsonObject, PaginatedRequestParams, ProtocolVersion, Tool as Listed,
+};
+use rmcp::service::{
+    ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, ClientServiceExt, NotificationContext,
+    RunningService,
+};
+use rmcp::transport::StreamableHttpClientTransport;
+use rmcp::transport::async_rw::AsyncRwTransport;
+use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
+use rmcp::{ClientHandler, Peer, RoleClient, ServiceError};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::config::{Server, Way};
+use super::foreign::{complaint, result};
+use crate::tool::{Effect, HostError, Process, RanEnd, ToolHost, ToolOutcome};
+
+/// Time a server may take to introduce itself, and again to name its tools, if a call may take that long.
+const START_TIME: Duration = Duration::from_secs(30);
+
+/// Time a server may take to say that it is there, after a call that took too long.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(2);
+
+/// Time a server may take to end by itself.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// The longest message of a server, in bytes.
+const LONGEST_MESSAGE: usize = 4 << 20;
+
+/// How many tools one server may have, and in how many pages.
+const MOST_TOOLS: usize = 512;
+const MOST_PAGES: usize = 64;
+
+/// How much of what a server writes to its standard error is remembered, in bytes.
+const COMPLAINTS: usize = 1 << 10;
+
+/// Whether something may be reached, or why not.
+type Rule = dyn Fn(&str) -> Result<(), String> + Send + Sync;
+
+/// What a name stands for.
+type Values = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// What the runtime lends for servers: a client that keeps to the rules for what may leave, and the values of names.
+#[derive(Clone)]
+pub struct Outside {
+    /// Makes the requests. It follows no redirects to where the rules do not allow, and has no time limit for a whole
+    /// answer: answers are streams.
+    pub client: reqwest::Client,
+    /// Whether the rules of the node allow this URL.
+    pub allows: Arc<Rule>,
+    /// The value of a variable that a server or a header may have.
+    pub value: Arc<Values>,
+}
+
+impl Debug for Outside {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Outside")
+    }
+}
+
+/// A server, whether it runs or not.
+#[derive(Debug)]
+pub(super) struct Connection {
+    server: Server,
+    outside: Outside,
+    changed: Arc<AtomicBool>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    live: Option<Live>,
+    /// How often it may still be started.
+    starts: u32,
+    /// Which start this is, so that a late complaint about one does not end the next.
+    generation: u32,
+    /// Why it is not there.
+    why: String,
+}
+
+/// A server that runs.
+#[derive(Debug)]
+struct Live {
+    service: RunningService<RoleClient, Listener>,
+    process: Option<Process>,
+    complaints: Arc<std::sync::Mutex<Vec<u8>>>,
+}
+
+/// Why there is no answer.
+enum Silence {
+    /// The host says no, or failed.
+    Host(HostError),
+    /// The server, in a line for the model.
+    Server(String),
+}
+
+impl From<HostError> for Silence {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Denied(why) => Self::Server(why),
+            other => Self::Host(other),
+        }
+    }
+}
+
+/// Why it did not start.
+struct NoStart {
+    /// If it came so far that it was spoken to.
+    how: Option<ClientInitializeError>,
+    silence: Silence,
+}
+
+impl<E: Into<Silence>> From<E> for NoStart {
+    fn from(error: E) -> Self {
+        Self { how: None, silence: error.into() }
+    }
+}
+
+impl Connection {
+    pub(super) fn new(server: Server, outside: Outside) -> Self {
+        let state = State { live: None, starts: 2, generation: 0, why: String::new() };
+        Self { server, outside, changed: Arc::default(), state: Mutex::new(state) }
+    }
+
+    /// How long a call may take, everything around it included.
+    pub(super) fn longest_call(&self) -> Duration {
+        // It may have to be started first, in two ways.
+        self.server.timeout + self.patience() * 2 + SIGN_OF_LIFE * 2
+    }
+
+    /// Time for its introduction.
+    fn patience(&self) -> Duration {
+        self.server.timeout.min(START_TIME)
+    }
+
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Whether the server said that its tools are others now, since this was asked last.
+    pub(super) fn take_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::AcqRel)
+    }
+
+    /// The tools of the server. The inner error is why there are none.
+    pub(super) async fn list(
+        &self,
+        host: &dyn ToolHost,
+        cancel: &CancellationToken,
+    ) -> Result<Result<Vec<Listed>, String>, HostError> {
+        let work = async {
+            let (peer, _) = self.peer(host).await?;
+            match timeout(self.patience(), pages(&peer)).await {
+                Ok(Ok(tools)) => Ok(tools),
+                Ok(Err(error)) => Err(Silence::Server(self.explain(host, &error).await)),
+                Err(_) => Err(Silence::Server("it did not name its tools in time".to_owned())),
+            }
+        };
+        let listed = cancel.run_until_cancelled(Box::pin(work)).await.ok_or(HostError::Cancelled)?;
+        match listed {
+            Ok(tools) => Ok(Ok(tools)),
+            Err(Silence::Server(why)) => Ok(Err(why)),
+            Err(Silence::Host(error)) => Err(error),
+        }
+    }
+
+    /// Calls a tool. Dropping the call tells the server that nobody waits for it any more.
+    pub(super) async fn call(
+        &self,
+        host: &dyn ToolHost,
+        tool: &str,
+        arguments: JsonObject,
+        cancel: &CancellationToken,
+    ) -> Result<ToolOutcome, HostError> {
+        let work = async {
+            let (peer, generation) = self.peer(host).await?;
+            let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
+            let Ok(answer) = timeout(self.server.timeout, peer.call_tool_once(params)).await else {
+                self.look_after(&peer, generation).await;
+                let seconds = self.server.timeout.as_secs();
+                return Err(Silence::Server(format!("no answer within {seconds} s; the call was cancelled")));
+            };
+            match answer {
+                Ok(answer) => Ok(answer),
+                Err(error) => Err(Silence::Server(self.explain(host, &error).await)),
+            }
+        };
+        let answer = cancel.run_until_cancelled(Box::pin(work)).await.ok_or(HostError::Cancelled)?;
+        let failed = |why: &str| {
+            Ok(ToolOutcome::Failed(host.redact(&format!("the MCP server `{}`: {why}", self.server.name))))
+        };
+        match answer {
+            Ok(CallToolResponse::Complete(answer)) => {
+                let text = host.redact(&result(&answer));
+                Ok(if answer.is_error == Some(true) {
+                    ToolOutcome::Failed(text)
+                } else {
+                    ToolOutcome::Done(text)
+                })
+            }
+            Ok(CallToolResponse::InputRequired(_)) => {
+                failed("it asks a question, and nobody is there to answer")
+            }
+            Ok(_) => failed("it answers later, which is not supported"),
+            Err(Silence::Server(why)) => failed(&why),
+            Err(Silence::Host(error)) => Err(error),
+        }
+    }
+
+    /// Says goodbye.
+    pub(super) async fn stop(&self) {
+        let mut state = self.state.lock().await;
+        state.starts = 0;
+        "it was stopped".clone_into(&mut state.why);
+        if let Some(mut live) = state.live.take() {
+            drop(live.service.close_with_timeout(FAREWELL).await);
+            // Its input is closed now. What does not end by itself is killed.
+            if let Some(process) = &mut live.process {
+                drop(timeout(FAREWELL, &mut process.ended).await);
+            }
+        }
+    }
+
+    /// Whom to speak to. Starts the server if it does not run and may be started.
+    async fn peer(&self, host: &dyn ToolHost) -> Result<(Peer<RoleClient>, u32), Silence> {
+        let mut state = self.state.lock().await;
+        if let Some(live) = &mut state.live {
+            if !live.service.is_transport_closed() {
+                return Ok((live.service.peer().clone(), state.generation));
+            }
+            let why = live.last_words(host);
+            state.why = why;
+            state.live = None;
+        }
+        if state.starts == 0 {
+            return Err(Silence::Server(format!("it is not there any more: {}", state.why)));
+        }
+        state.starts -= 1;
+        state.generation += 1;
+        match self.start(host).await {
+            Ok(live) => {
+                let peer = live.service.peer().clone();
+                state.live = Some(live);
+                Ok((peer, state.generation))
+            }
+            Err(Silence::Server(why)) => {
+                // What does not start will not start the second time; what died may.
+                state.starts = 0;
+                state.why.clone_from(&why);
+                Err(Silence::Server(why))
+            }
+            Err(host) => Err(host),
+        }
+    }
+
+    async fn start(&self, host: &dyn ToolHost) -> Result<Live, Silence> {
+        // Servers since 2026-07-28 are asked what they speak; older ones refuse that and are greeted instead.
+        let ask = ClientLifecycleMode::Auto {
+            preferred_versions: vec![ProtocolVersion::V_2026_07_28],
+            legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
+        };
+        match self.introduce(host, ask).await {
+            // Some of the older ones answer nonsense to what they do not know.
+            Err(NoStart { how: Some(error), .. })
+                if !matches!(error, ClientInitializeError::LegacyFallbackFailed { .. }) =>
+            {
+                self.introduce(host, ClientLifecycleMode::Initialize).await
+            }
+            other => other,
+        }
+        .map_err(|no| no.silence)
+    }
+
+    async fn introduce(&self, host: &dyn ToolHost, mode: ClientLifecycleMode) -> Result<Live, NoStart> {
+        let listener = Listener { changed: Arc::clone(&self.changed) };
+        let complaints = Arc::default();
+        let patience = self.patience();
+        let (started, mut process) = match &self.server.way {
+            Way::Command { argv, env } => {
+                let env = self.values(env.iter().map(String::as_str))?;
+                let mut process = host.open(argv.clone(), env, Effect::Destructive).await?;
+                let stdin = std::mem::replace(&mut process.stdin, Box::new(tokio::io::sink()));
+                let stdout = std::mem::replace(&mut process.stdout, Box::new(tokio::io::empty()));
+                let stderr = std::mem::replace(&mut process.stderr, Box::new(tokio::io::empty()));
+                drop(tokio::spawn(remember(stderr, Arc::clone(&complaints), process.kill.clone())));
+                let transport =
+                    AsyncRwTransport::new_client(stdout, stdin).with_max_line_length(LONGEST_MESSAGE);
+                (timeout(patience, listener.serve_with_lifecycle(transport, mode)).await, Some(process))
+            }
+            Way::Http { url, headers } => {
+                let config = self.http(url, headers)?;
+                let transport =
+                    StreamableHttpClientTransport::with_client(self.outside.client.clone(), config);
+                (timeout(patience, listener.serve_with_lifecycle(transport, mode)).await, None)
+            }
+        };
+        match started {
+            Ok(Ok(service)) => {
+                // Lists are asked for when they changed; nothing else is worth keeping.
+                service.set_response_cache_config(ClientCacheConfig::disabled()).await;
+                Ok(Live { service, process, complaints })
+            }
+            Ok(Err(error)) => {
+                let said = words(process.as_mut(), &complaints);
+                let why = format!("it did not start: {}{said}", complaint(&error.to_string()));
+                Err(NoStart { how: Some(error), silence: Silence::Server(host.redact(&why)) })
+            }
+            Err(_) => {
+                let said = words(process.as_mut(), &complaints);
+                let why = format!("it did not introduce itself within {} s{said}", patience.as_secs());
+                Err(Silence::Server(host.redact(&why)).into())
+            }
+        }
+    }
+
+    fn http(
+        &self,
+        url: &str,
+        headers: &[(HeaderName, String)],
+    ) -> Result<StreamableHttpClientTransportConfig, Silence> {
+        (self.outside.allows)(url).map_err(Silence::Server)?;
+        let values = self.values(headers.iter().map(|(_, name)| name.as_str()))?;
+        let mut sent = HashMap::new();
+        for (header, name) in headers {
+            let value = values.get(name).map(|value| HeaderValue::from_str(value));
+            let Some(Ok(mut value)) = value else {
+                return Err(Silence::Server(format!("the value of `{name}` does not fit into a header")));
+            };
+            value.set_sensitive(true);
+            sent.insert(header.clone(), value);
+        }
+        Ok(StreamableHttpClientTransportConfig::with_uri(url)
+            .custom_headers(sent)
+            .max_sse_event_size(LONGEST_MESSAGE))
+    }
+
+    fn values<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<BTreeMap<String, String>, Silence> {
+        names
+            .map(|name| match (self.outside.value)(name) {
+                Some(value) => Ok((name.to_owned(), value)),
+                None => Err(Silence::Server(format!("`{name}` has no value here"))),
+            })
+            .collect()
+    }
+
+    /// After a call that took too long: a server that does not even answer that it is there is ended.
+    async fn look_after(&self, peer: &Peer<RoleClient>, generation: u32) {
+        let ping = peer.send_request(ClientRequest::PingRequest(rmcp::model::PingRequest::default()));
+        // Any answer is a sign of life, a refusal as well.
+        let alive = matches!(
+            timeout(SIGN_OF_LIFE, ping).await,
+            Ok(Ok(_) | Err(ServiceError::McpError(_) | ServiceError::UnexpectedResponse))
+        );
+        let mut state = self.state.lock().await;
+        if !alive && state.generation == generation {
+            "it did not answer any more and was ended".clone_into(&mut state.why);
+            state.live = None;
+        }
+    }
+
+    /// What went wrong, in a line.
+    async fn explain(&self, host: &dyn ToolHost, error: &ServiceError) -> String {
+        match error {
+            ServiceError::McpError(error) => {
+                format!("it refused ({}): {}", error.code.0, complaint(&error.message))
+            }
+            ServiceError::TransportClosed => {
+                let mut state = self.state.lock().await;
+                let said = state.live.as_mut().map(|live| live.last_words(host)).unwrap_or_default();
+                format!("it went away in the middle of it, and what it has done is not known; {said}")
+            }
+            other => complaint(&other.to_string()),
+        }
+    }
+}
+
+impl Live {
+    /// What is known about its end.
+    fn last_words(&mut self, host: &dyn ToolHost) -> String {
+        let said = words(self.process.as_mut(), &self.complaints);
+        host.redact(if said.is_empty() {
+            "it closed the conversation"
+        } else {
+            said.trim_start_matches("; ")
+        })
+    }
+}
+
+/// All tools, page by page, as far as is bearable.
+async fn pages(peer: &Peer<RoleClient>) -> Result<Vec<Listed>, ServiceError> {
+    let mut tools = Vec::new();
+    let mut cursor = None;
+    for _ in 0..MOST_PAGES {
+        let page = peer.list_tools(Some(PaginatedRequestParams::default().with_cursor(cursor))).await?;
+        tools.extend(page.tools);
+        cursor = page.next_cursor;
+        if cursor.is_none() || tools.len() >= MOST_TOOLS {
+            break;
+        }
+    }
+    tools.truncate(MOST_TOOLS);
+    Ok(tools)
+}
+
+/// Reads what a server complains about, so that it never waits for a reader, and keeps the end of it.
+async fn remember(
+    mut stderr: Box<dyn AsyncRead + Send + Unpin>,
+    complaints: Arc<std::sync::Mutex<Vec<u8>>>,
+    kill: CancellationToken,
+) {
+    let mut buffer = [0; 4096];
+    while let Some(Ok(count @ 1..)) = kill.run_until_cancelled(stderr.read(&mut buffer)).await {
+        let mut kept = complaints.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        let excess = kept.len().saturating_sub(COMPLAINTS);
+        kept.drain(..excess);
+    }
+}
+
+fn said(complaints: &std::sync::Mutex<Vec<u8>>) -> String {
+    let kept = complaints.lock().unwrap_or_else(PoisonError::into_inner);
+    complaint(&String::from_utf8_lossy(&kept))
+}
+
+/// How a process ended and what it wrote, as far as known.
+fn words(process: Option<&mut Process>, complaints: &std::sync::Mutex<Vec<u8>>) -> String {
+    let end = process.and_then(|process| process.ended.try_recv().ok()).map(|end| match end {
+        RanEnd::Exit(code) => format!("; it returned {code}"),
+        RanEnd::Signal(signal) => format!("; signal {signal} ended it"),
+        RanEnd::NotStarted => "; the program could not be started".to_owned(),
+        RanEnd::TimedOut => "; its time was up".to_owned(),
+        RanEnd::Limit => "; it used more than it may".to_owned(),
+    });
+    let said = said(complaints);
+    let said = if said.is_empty() { said } else { format!("; it wrote: {said}") };
+    format!("{}{said}", end.unwrap_or_default())
+}
+
+/// Our side for what a server asks of us: nothing is offered, so nothing is answered.
+#[derive(Debug)]
+struct Listener {
+    changed: Arc<AtomicBool>,
+}
+
+impl ClientHandler for Listener {
+    #[expect(deprecated, reason = "servers of older versions of the protocol ask for it")]
+    async fn list_roots(
+        &self,
+        _context: rmcp::service::RequestContext<RoleClient>,
+    ) -> Result<rmcp::model::ListRootsResult, rmcp::ErrorData> {
+        Err(rmcp::ErrorData::method_not_found::<rmcp::model::ListRootsRequestMethod>())
+    }
+
+    async fn on_tool_list_changed(&self, _context: NotificationContext<RoleClient>) {
+        self.changed.store(true, Ordering::Release);
+    }
+
+    fn get_info(&self) -> ClientConfig {
+        let me = Implementation::new("blueprint", env!("CARGO_PKG_VERSION"));
+        // The library names its newest version, which has no greeting.
+        ClientConfig::new(ClientCapabilities::default(), me)
+            .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
+    }
+}

@@ -1,0 +1,8 @@
+//! Integration tests of this crate, one binary.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that meets the unexpected fails")]
+
+mod direct_host;
+mod external;
+mod mcp;
+mod tools;
+mod wire;

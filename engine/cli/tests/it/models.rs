@@ -1,0 +1,154 @@
+//! Agents on models of providers, over the real wire: settings, keys, prices, failover, budgets. The servers are those
+//! that the providers' own clients were held against.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+use super::lab::{Lab, Said, files_with};
+use super::server::Server;
+
+const KEY: &str = "sk-ant-test-0123456789abcdef0123456789";
+
+/// A server that speaks the wire of every provider; see its head.
+struct Wire {
+    child: Child,
+    port: u16,
+}
+
+impl Wire {
+    fn start() -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent/tests/wire/server.py");
+        let mut child = Command::new("python3")
+            .args(["-B", script])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        Self { child, port: line.trim().parse().unwrap() }
+    }
+
+    fn log(&self) -> Vec<Value> {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        std::io::Write::write_all(&mut stream, b"GET /log HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut stream, &mut text).unwrap();
+        serde_json::from_str(text.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+/// A project with one agent and the settings of its user.
+fn lab(prompt: &str, budget: &str, settings: &str) -> Lab {
+    let lab = Lab::in_git();
+    lab.blueprint(
+        "think",
+        &format!("{budget}\n[nodes.think]\nagent = {{ prompt = \"{prompt}\", model = \"coding\", max_turns = 4 }}\n"),
+    );
+    let folder = lab.beside("home/.config/blueprint");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("config.toml"), settings).unwrap();
+    lab
+}
+
+fn anthropic(port: u16) -> String {
+    format!(
+        r#"
+[models.aliases]
+coding = ["near/claude-test"]
+
+[models.providers.near]
+kind     = "anthropic"
+base_url = "http://127.0.0.1:{port}/v1"
+key_env  = "NEAR_KEY"
+
+[models.known."near/claude-test"]
+window = 100000
+longest_answer = 1000
+price = {{ input = 3.0, output = 15.0 }}
+"#
+    )
+}
+
+fn run(lab: &Lab) -> Said {
+    lab.say_with(&[("NEAR_KEY", KEY)], &["run", "think"])
+}
+
+#[test]
+fn a_model_of_a_provider_answers_and_is_paid_for() {
+    let wire = Wire::start();
+    let lab = lab("scenario text", "[budget]\ncost_usd = 1.0", &anthropic(wire.port));
+    let said = run(&lab).ends(0);
+    assert!(!said.err.contains("scripted"), "{said}");
+    let show = lab.show(&lab.run(), "think");
+    assert!(show.to_string().contains("near/claude-test"), "{show}");
+    // 120 tokens in at 3 dollars a million, 17 out at 15.
+    assert!(said.err.contains("$0.000615"), "{said}");
+    assert_eq!(files_with(&lab.state(), KEY.as_bytes()), Vec::<std::path::PathBuf>::new());
+    assert_eq!(wire.log().len(), 1);
+}
+
+#[test]
+fn a_price_that_is_not_known_refuses_a_limit_of_money() {
+    let wire = Wire::start();
+    let settings = anthropic(wire.port).replace("price = { input = 3.0, output = 15.0 }", "");
+    let limited = lab("scenario text", "[budget]\ncost_usd = 1.0", &settings);
+    run(&limited).ends(1).mentions("the price of").mentions("is not known");
+    assert_eq!(wire.log().len(), 0, "nothing was asked");
+    let free = lab("scenario text", "", &settings);
+    run(&free).ends(0).mentions("whose price is not known");
+}
+
+#[test]
+fn a_missing_key_is_named_before_anything_is_asked() {
+    let wire = Wire::start();
+    let lab = lab("scenario text", "", &anthropic(wire.port));
+    lab.say(&["run", "think"]).ends(3).mentions("NEAR_KEY is not set").mentions("nothing was started");
+    assert_eq!(wire.log().len(), 0);
+}
+
+#[test]
+fn an_overloaded_provider_is_left_for_the_next_one() {
+    let wire = Wire::start();
+    let broken = Server::answering(vec![("401 Unauthorized", "{\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\"message\":\"no\"}}")]);
+    let settings = anthropic(wire.port)
+        .replace("coding = [\"near/claude-test\"]", "coding = [\"far/claude-test\", \"near/claude-test\"]")
+        + &format!(
+            "[models.providers.far]\nkind = \"anthropic\"\nbase_url = \"http://{}/v1\"\nkey_env = \"NEAR_KEY\"\n[models.known.\"far/claude-test\"]\nwindow = 100000\nprice = {{ input = 1.0, output = 1.0 }}\n",
+            broken.address
+        );
+    let lab = lab("scenario text", "", &settings);
+    run(&lab).ends(0);
+    assert!(lab.show(&lab.run(), "think").to_string().contains("near/claude-test"));
+}
+
+#[test]
+fn a_project_cannot_say_where_keys_are_sent() {
+    let wire = Wire::start();
+    let lab = lab("scenario text", "", "");
+    lab.write("blueprint.toml", &anthropic(wire.port));
+    lab.commit();
+    run(&lab).ends(2).mentions("may only hold `aliases` in a project");
+    assert_eq!(wire.log().len(), 0);
+}
+
+#[test]
+fn a_refused_and_a_cut_off_answer_end_the_node_with_their_reason() {
+    let wire = Wire::start();
+    let refused = lab("scenario refusal", "", &anthropic(wire.port));
+    run(&refused).ends(1).mentions("refused");
+    let auth = lab("scenario auth", "", &anthropic(wire.port));
+    let said = run(&auth).ends(1);
+    said.mentions("no model answered").conceals(KEY);
+    assert_eq!(auth.show(&auth.run(), "think")["failure"]["class"], "llm");
+}

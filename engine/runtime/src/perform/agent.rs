@@ -1,0 +1,278 @@
+//! `agent` nodes: a session of a model with tools, in the node's sandbox, on a checkout of its input tree. Its steps go
+//! into the journal before they are taken; what it leaves is kept, however it ends. Decides nothing about budgets.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use blueprint_agent::model::Model;
+use blueprint_agent::session::{Ended, Limits, Session, Step, Stopped};
+use blueprint_agent::tool::Notes;
+use blueprint_core::format::Workspace;
+use blueprint_core::graph::{Action, Agent, Mind, Node};
+use blueprint_core::run::{Failure, FailureClass, LostBecause, Success};
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::command::{in_tree, origin, prepare_at};
+use super::{Ending, Job, blocking, infra};
+use crate::payload::{fetch, keep};
+use crate::shared::Shared;
+use crate::trees::Prepared;
+
+mod ends;
+mod host;
+mod mind;
+mod process;
+mod program;
+mod record;
+mod tools;
+
+use host::{Handle, Host};
+use record::{Journalled, transcript};
+
+/// The time limit of a session without a `timeout`.
+const LONGEST: Duration = Duration::from_hours(2);
+
+pub(super) async fn run(
+    shared: &Arc<Shared>,
+    job: &Job,
+    cancel: &CancellationToken,
+) -> Result<Success, Ending> {
+    let node = job.node(shared);
+    let Action::Agent(agent) = &node.action else { return Err(Ending::Lost(LostBecause::Cancelled)) };
+    let before = steps_before(shared, job)?;
+    let words = Words::of(shared, job, agent)?;
+    if let Mind::Program { argv, protocol } = &agent.mind {
+        return program::run(shared, job, node, agent, (argv, *protocol), words.prompt, cancel).await;
+    }
+    let model = mind::model(shared, job, agent, &before)?;
+    let carried = job.session.as_ref().and_then(|session| session.tree.as_deref());
+    let prepared = prepare_at(shared, job, node.workspace, carried).await?;
+    let host = Arc::new(Host::new(shared, job, node, agent, prepared)?);
+    let done = session(shared, job, node, agent, words, model, &host, before, cancel).await;
+    host.stop().await;
+    let held = host.held();
+    let done = match done {
+        Ok((ended, steps)) => conclude(shared, job, node, &host, held, ended, &steps).await,
+        Err(ending) => {
+            give_back(shared, held);
+            Err(ending)
+        }
+    };
+    done
+}
+
+/// The texts of an agent, with their values.
+struct Words {
+    system: Option<String>,
+    prompt: String,
+}
+
+impl Words {
+    fn of(shared: &Shared, job: &Job, agent: &Agent) -> Result<Self, Failure> {
+        let bad = |what: &str, error: &dyn std::error::Error| {
+            let name = &job.node(shared).name;
+            Failure::new(FailureClass::Command, format!("the {what} of `{name}` has no value: {error}"))
+        };
+        let system = match &agent.mind {
+            Mind::Model { system, .. } | Mind::Script { system, .. } => system.as_ref(),
+            Mind::Program { .. } => None,
+        };
+        Ok(Self {
+            system: system
+                .map(|text| text.render(&job.scope).map_err(|error| bad("system text", &error)))
+                .transpose()?,
+            prompt: agent
+                .prompt
+                .as_ref()
+                .map(|text| text.render(&job.scope).map_err(|error| bad("prompt", &error)))
+                .transpose()?
+                .unwrap_or_default(),
+        })
+    }
+}
+
+/// What an earlier process did for this very attempt, before it was cut off.
+fn steps_before(shared: &Shared, job: &Job) -> Result<Vec<Step>, Failure> {
+    let Some(session) = &job.session else { return Ok(Vec::new()) };
+    let unreadable = |error: &(dyn std::error::Error + 'static)| {
+        infra("what the agent did before cannot be read", error)
+    };
+    session
+        .steps
+        .iter()
+        .map(|step| {
+            let value = fetch(shared.store.blobs(), step).map_err(|error| unreadable(&error))?;
+            serde_json::from_value(value).map_err(|error| unreadable(&error))
+        })
+        .collect()
+}
+
+#[expect(clippy::too_many_arguments, reason = "everything a session is made of")]
+async fn session(
+    shared: &Arc<Shared>,
+    job: &Job,
+    node: &Node,
+    agent: &Agent,
+    words: Words,
+    model: Arc<dyn Model>,
+    host: &Arc<Host>,
+    before: Vec<Step>,
+    cancel: &CancellationToken,
+) -> Result<(Ended, Vec<Step>), Ending> {
+    let handle = Handle(Arc::clone(host));
+    let servers = tools::servers(agent, &handle, cancel).await?;
+    let toolbox = tools::toolbox(node, agent, shared.settings.limits.wall, servers.tools())?;
+    for spec in toolbox.beyond() {
+        host.note(&format!("left out: `{}` would change the workspace, which this node may not", spec.name));
+    }
+    let journal = Arc::new(Journalled::new(shared, job, host, &before));
+    let session = Session {
+        model,
+        toolbox: Arc::new(toolbox),
+        host: Arc::new(handle),
+        recorder: journal.clone(),
+        system: words.system.unwrap_or_else(|| mind::system(node, &host.folder())),
+        prompt: words.prompt,
+        limits: Limits { turns: agent.max_turns, tokens: agent.max_tokens, cost_micros: agent.max_cost_micros },
+        notes: notes(host),
+        wants_value: !node.outputs.is_empty(),
+    };
+    let limit = node.timeout.unwrap_or(LONGEST);
+    // The session is told to stop before its time is taken away: what it did until then is on record either way.
+    let inner = cancel.child_token();
+    let run = session.run(&before, &inner);
+    let mut timed_out = false;
+    let ended = {
+        tokio::pin!(run);
+        tokio::select! {
+            ended = &mut run => ended,
+            () = tokio::time::sleep(limit) => {
+                timed_out = true;
+                inner.cancel();
+                run.await
+            }
+        }
+    };
+    if cancel.is_cancelled() && matches!(ended.result, Err(Stopped::Lost)) {
+        return Err(Ending::Lost(LostBecause::Cancelled));
+    }
+    servers.stop().await;
+    let steps = journal.steps();
+    if timed_out && matches!(ended.result, Err(Stopped::Lost)) {
+        host.note(&format!("stopped: it took longer than {}", crate::human(limit)));
+        let result = Err(Stopped::Budget(format!("the agent took longer than {}", crate::human(limit))));
+        return Ok((Ended { result, ..ended }, steps));
+    }
+    Ok((ended, steps))
+}
+
+/// Keeps what the session left and says how it ended.
+async fn conclude(
+    shared: &Arc<Shared>,
+    job: &Job,
+    node: &Node,
+    host: &Arc<Host>,
+    held: Option<Prepared>,
+    ended: Ended,
+    steps: &[Step],
+) -> Result<Success, Ending> {
+    let text = shared.redactor.redact_str(&ended.text);
+    let transcript = transcript(shared, &host.scanner, steps).map_err(|error| infra("the transcript could not be kept", &error))?;
+    if let Err(stopped) = &ended.result {
+        host.note(&format!("stopped: {}", shared.redactor.redact_str(&crate::chain(stopped))));
+    }
+    let log = host.log()?;
+    let mut record = json!({
+        "log": log.digest.map(|digest| digest.to_string()),
+        "isolation": shared.settings.backend.name(),
+        "attestation": shared.attested.get(),
+        "transcript": transcript,
+        "turns": ended.turns,
+        "tool_calls": ended.tool_calls,
+        "tokens": ended.tokens,
+        "cost_usd": ended.cost_micros.map(|micros| micros as f64 / 1_000_000.0),
+        "model": ended.model,
+        "text": text.chars().take(2000).collect::<String>(),
+    });
+    if let Some(origin) = ended.unreal {
+        record["origin"] = serde_json::to_value(origin).unwrap_or(Value::Null);
+    }
+    let kept = keep_tree(shared, job, node, held).await;
+    let (tree, flagged) = match kept {
+        Ok(kept) => kept,
+        Err(mut failure) => {
+            failure.record = record;
+            return Err(failure.into());
+        }
+    };
+    if !flagged.is_empty() {
+        record["flagged"] = json!(flagged);
+    }
+    let value = match ended.result {
+        Ok(value) => value,
+        Err(stopped) => {
+            let mut failure = ends::failure(&stopped, &log.tail).ok_or(Ending::Lost(LostBecause::Interrupted))?;
+            failure.record = record;
+            failure.tree = tree;
+            return Err(failure.into());
+        }
+    };
+    let outputs = match ends::outputs(node, value) {
+        Ok(outputs) => outputs,
+        Err(message) => {
+            let fingerprint = Some(crate::fingerprint::of(&message, &[]));
+            return Err(Failure { class: FailureClass::Agent, message, fingerprint, tree, record }.into());
+        }
+    };
+    let outputs = outputs
+        .map(|value| keep(shared.store.blobs(), value))
+        .transpose()
+        .map_err(|error| infra("the outputs could not be kept", &error))?;
+    Ok(Success { outputs, tree, record })
+}
+
+async fn keep_tree(
+    shared: &Arc<Shared>,
+    job: &Job,
+    node: &Node,
+    held: Option<Prepared>,
+) -> Result<(Option<String>, Vec<String>), Failure> {
+    let Some(mut held) = held else { return Ok((None, Vec::new())) };
+    if node.workspace != Workspace::Write {
+        let tree = held.merged.then(|| held.commit.to_string());
+        give_back(shared, Some(held));
+        return Ok((tree, Vec::new()));
+    }
+    let (task, job) = (Arc::clone(shared), job.clone());
+    let (held, captured) = blocking(move || {
+        let trees =
+            task.trees.as_ref().ok_or_else(|| Failure::new(FailureClass::Infra, "the run has no workspace"))?;
+        let captured = trees.capture(&mut held, origin(&task, &job));
+        Ok((held, captured))
+    })
+    .await?;
+    give_back(shared, Some(held));
+    let (commit, flagged) = captured?;
+    Ok((commit.map(|commit| commit.to_string()), flagged))
+}
+
+/// What the scanner has to say of the result of a tool: what reads like an instruction, what hides from the eye, and
+/// that secrets were taken out.
+fn notes(host: &Arc<Host>) -> Box<Notes<'static>> {
+    let scanner = host.scanner.clone();
+    Box::new(move |text| {
+        scanner.scan(text).summary().map(|summary| format!("note by the engine, not by the tool: {summary}")).into_iter().collect()
+    })
+}
+
+fn give_back(shared: &Shared, held: Option<Prepared>) {
+    if let (Some(held), Some(trees)) = (held, &shared.trees) {
+        trees.give_back(held.checkout);
+    }
+}
+
+/// The folder of the project inside the workspace of a sandbox.
+fn project_folder(shared: &Shared) -> String {
+    in_tree(shared, "")
+}
