@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
+use blueprint_agent::hook::{Builtins, HookEngine, HookTable, HostRunner};
 use blueprint_runtime::clock::Clock;
+use blueprint_runtime::hooks::RunHooks;
 use blueprint_runtime::models::Configured;
 use blueprint_runtime::shared::{Minds, Settings, Toolchains};
 use blueprint_runtime::start::Engine;
@@ -26,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) settings: Resolved,
     pub(crate) format: Format,
     pub(crate) environment: BTreeMap<String, String>,
+    /// The hooks of the user, if there are any.
+    pub(crate) hooks: Option<RunHooks>,
 }
 
 fn parsed<T: FromStr<Err = String>>(flag: &str, value: Option<&String>) -> Result<Option<T>, CliError> {
@@ -78,7 +82,11 @@ impl Context {
             Color::Always => anstream::ColorChoice::Always.write_global(),
             Color::Never => anstream::ColorChoice::Never.write_global(),
         }
-        Ok(Self { project, cwd, settings, format: global.format, environment })
+        let hooks = hooks(&settings, &environment);
+        if hooks.is_some() {
+            reload_on_signal(hooks.clone(), sources);
+        }
+        Ok(Self { project, cwd, settings, format: global.format, environment, hooks })
     }
 
     /// The state folder.
@@ -154,6 +162,7 @@ impl Context {
                 toolchains: self.toolchains(),
                 program: std::env::current_exe().ok(),
                 models: self.models(&clock),
+                hooks: self.hooks.clone(),
                 outside: None,
             },
             driver: format!(
@@ -195,6 +204,7 @@ impl Context {
             }
             tools.path.push(cargo.join("bin"));
             tools.env.insert("RUSTUP_HOME".to_owned(), rustup.display().to_string());
+            tools.bare_env.insert("CARGO_HOME".to_owned(), cargo.display().to_string());
         }
         for path in self.settings.read_only() {
             tools.read_only.push(ReadOnlyMount::same(path));
@@ -266,6 +276,54 @@ fn project_folder(cwd: &Path, given: Option<&Path>) -> Result<PathBuf, CliError>
 fn has_settings(folder: &Path) -> bool {
     let in_library = folder.parent().and_then(Path::file_name).is_some_and(|parent| parent == "blueprints");
     !in_library && folder.join("blueprint.toml").exists()
+}
+
+/// The hooks of the settings, which were compiled once already when these were read.
+fn hooks(settings: &Resolved, environment: &BTreeMap<String, String>) -> Option<RunHooks> {
+    let table = HookTable::compile(settings.hooks(), &Builtins::default()).ok()?;
+    if table.is_empty() {
+        return None;
+    }
+    let folder = user_file(environment).and_then(|file| file.parent().map(Path::to_path_buf));
+    let variables = environment.clone();
+    let runner = HostRunner {
+        folder: folder.unwrap_or_else(|| PathBuf::from("/")),
+        variables: Arc::new(move |name| variables.get(name).cloned()),
+        model: None,
+    };
+    Some(RunHooks { engine: Arc::new(HookEngine::new(table)), runner: Arc::new(runner) })
+}
+
+/// SIGUSR1 has the hooks read again. Settings that are wrong replace nothing.
+fn reload_on_signal(hooks: Option<RunHooks>, sources: Sources) {
+    let Some(hooks) = hooks else { return };
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    runtime.spawn(async move {
+        let kind = tokio::signal::unix::SignalKind::user_defined1();
+        let Ok(mut signal) = tokio::signal::unix::signal(kind) else { return };
+        let mut sources = sources;
+        while signal.recv().await.is_some() {
+            let Some((path, _)) = sources.user.clone() else { continue };
+            let read = read_if_there(path).map_err(|_| "the file cannot be read".to_owned()).and_then(|user| {
+                sources.user = user;
+                resolve(&sources).map_err(|errors| errors.to_string())
+            });
+            let table: Result<HookTable, String> = read.and_then(|settings| {
+                HookTable::compile(settings.hooks(), &Builtins::default())
+                    .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            });
+            match table {
+                Ok(table) => {
+                    hooks.engine.replace(table);
+                    terminal::error_line("note: the hooks were read again");
+                }
+                Err(why) => terminal::error_line(&format!(
+                    "note: the hooks stay as they are; the new ones cannot be used: {}",
+                    terminal::clean(&why)
+                )),
+            }
+        }
+    });
 }
 
 fn user_file(environment: &BTreeMap<String, String>) -> Option<PathBuf> {

@@ -11,9 +11,11 @@ use blueprint_core::run::{
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::crash::CrashPoint;
+use crate::hooks;
 use crate::journal::{Entry, Journal};
 use crate::message::Message;
 use crate::payload::PayloadError;
@@ -107,6 +109,8 @@ pub struct Driver {
     /// Attempts that the run itself wants stopped; everything else that stops was interrupted.
     told_to_stop: BTreeSet<(Arc<str>, u32)>,
     crash: CrashPoint,
+    /// Observers that are being told.
+    watching: JoinSet<()>,
 }
 
 impl Driver {
@@ -127,6 +131,7 @@ impl Driver {
             last_ms,
             told_to_stop: BTreeSet::new(),
             crash: CrashPoint::default(),
+            watching: JoinSet::new(),
         }
     }
 
@@ -161,6 +166,8 @@ impl Driver {
         stop: CancellationToken,
     ) -> (Result<DriveEnd, DriveError>, Journal, State) {
         let end = self.run(patience, &stop).await;
+        // Each of them has a time limit of its own.
+        while self.watching.join_next().await.is_some() {}
         for cancel in self.working.values() {
             cancel.cancel();
         }
@@ -174,6 +181,7 @@ impl Driver {
         let mut inbox = tokio::time::interval(INBOX_EVERY);
         inbox.tick().await;
         self.read_inbox().await?;
+        self.ask_before_run().await;
         loop {
             let stopping = stop.is_cancelled();
             let commands = self.turn(stopping).await?;
@@ -215,6 +223,23 @@ impl Driver {
                 () = stop.cancelled(), if !stopping => self.interrupt(),
             }
             self.hear();
+        }
+    }
+
+    /// A run that a hook does not want begins and is cancelled, so that the no and its reason are on record.
+    async fn ask_before_run(&mut self) {
+        let Some(hooks) = self.shared.settings.hooks.as_ref().filter(|_| self.seq == 0) else { return };
+        let start = self.known.iter().find_map(|known| match &known.event {
+            Event::RunStarted(start) => Some(start),
+            _ => None,
+        });
+        let data = start.map(|start| {
+            serde_json::json!({ "blueprint": start.blueprint, "digest": start.digest, "inputs": start.inputs, "by": start.by })
+        });
+        let asked = hooks.before_run(&self.shared.run, data.unwrap_or_default()).await;
+        if let Err((hook, reason)) = asked {
+            let reason = self.shared.redactor.redact_str(&reason);
+            self.tell(Event::CancelRequested { by: format!("the hook {hook}"), reason: Some(reason) });
         }
     }
 
@@ -275,6 +300,13 @@ impl Driver {
             let _ = durable.send(Ok(()));
         }
         for (_, event) in &events {
+            if let (Some(hooks), Some((mount, node, data))) =
+                (&self.shared.settings.hooks, hooks::shown(event, &self.state))
+                && hooks.engine.wants(mount)
+            {
+                let (hooks, run) = (hooks.clone(), self.shared.run.clone());
+                self.watching.spawn(async move { hooks.seen(run, node, mount, data).await });
+            }
             if let Some(decided) = perform::decided_outside(&self.shared, &self.state, event) {
                 self.known.push_back(decided.into());
             }

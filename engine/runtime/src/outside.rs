@@ -41,6 +41,16 @@ pub trait Outside: Send + Sync + Debug {
     /// The whole end of a node, instead of its work.
     fn stub(&self, who: Asker<'_>) -> Option<Result<Success, Failure>>;
 
+    /// Files that a stubbed node writes into its workspace before it ends.
+    fn writes(&self, _: Asker<'_>) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// Whether the process of a tool that is about to start in the sandbox of an agent dies instead.
+    fn breaks(&self, _: Asker<'_>) -> bool {
+        false
+    }
+
     /// The model of an agent that has asked `asked` times in earlier parts of its session.
     fn model(&self, who: Asker<'_>, name: &str, asked: usize) -> Result<Arc<dyn Model>, String>;
 

@@ -10,6 +10,7 @@ use blueprint_core::run::State;
 use blueprint_sandbox::{Backend, Limits, ReadOnlyMount};
 
 use crate::clock::Clock;
+use crate::hooks::RunHooks;
 use crate::journal::Entry;
 use crate::logs::Line;
 use crate::outside::Outside;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub program: Option<PathBuf>,
     /// Who answers agents.
     pub models: Option<Arc<dyn Minds>>,
+    /// Who may say no and change what goes by.
+    pub hooks: Option<RunHooks>,
     /// What stands in for the outside world, if anything does.
     pub outside: Option<Arc<dyn Outside>>,
 }
@@ -50,6 +53,8 @@ pub struct Toolchains {
     pub path: Vec<PathBuf>,
     /// Variables the tools need.
     pub env: BTreeMap<String, String>,
+    /// Variables they need besides where nothing is mounted, and so nothing of theirs lies below the home folder.
+    pub bare_env: BTreeMap<String, String>,
 }
 
 /// Sees what happens. Called after the fact is durable, on the driving thread: must be quick.

@@ -32,7 +32,7 @@ pub use pace::{Pace, Rate};
 pub use price::{LongPrice, Price};
 pub use prices::{Known, PriceOrigin};
 pub use provider::{Effort, Provider, ProviderKind, ProviderSettings, Secret, SettingsError, Timeouts};
-pub use scripted::{Script, ScriptError, Scripted};
+pub use scripted::{Call, Script, ScriptError, Scripted, Turn};
 pub use standing::Now;
 
 /// Where the answers of a model come from.

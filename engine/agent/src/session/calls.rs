@@ -8,10 +8,11 @@ use futures::stream::FuturesUnordered;
 
 use super::Course;
 use super::end::Stopped;
+use super::hooks::Asked;
 use super::limits::{MOST_CALLS, SIDE_BY_SIDE};
 use super::step::Step;
 use crate::model::{Answer, Stop, ToolCall};
-use crate::tool::{Admission, Admitted, Effect, HostError, ToolOutcome};
+use crate::tool::{Admission, Admitted, Calls, Effect, HostError, ToolOutcome};
 
 enum Planned {
     Refused(String),
@@ -46,6 +47,25 @@ impl Course<'_> {
         self.guard_outcomes(&answer, &outcomes)
     }
 
+    fn admit(&self, call: &ToolCall, made: &Calls) -> Planned {
+        match self.session.toolbox.admit(call, made) {
+            Admission::Refused(why) => Planned::Refused(why),
+            Admission::Admitted(admitted) => Planned::Admitted(admitted),
+        }
+    }
+
+    /// Asks the hooks about a call that is about to be announced.
+    async fn ask_hooks(&self, call: &ToolCall, admitted: Admitted) -> Result<Planned, Stopped> {
+        let Some(hooks) = &self.session.hooks else { return Ok(Planned::Admitted(admitted)) };
+        let (host, tool, effect) = (&*self.session.host, admitted.name().to_owned(), admitted.effect());
+        Ok(match hooks.before_tool(host, &tool, effect, admitted.arguments(), self.cancel).await? {
+            Asked::Go(None) => Planned::Admitted(admitted),
+            // What a hook wrote is no more than a model is trusted.
+            Asked::Go(Some(arguments)) => self.admit(&ToolCall { arguments, ..call.clone() }, &self.history.made),
+            Asked::No(why) => Planned::Refused(why),
+        })
+    }
+
     /// The next call, with those behind it that may go at the same time.
     fn group(
         &self,
@@ -59,9 +79,14 @@ impl Course<'_> {
             if done.contains_key(&number) || group.len() >= SIDE_BY_SIDE {
                 break;
             }
-            let planned = match self.session.toolbox.admit(call, &self.history.made) {
-                Admission::Refused(why) => Planned::Refused(why),
-                Admission::Admitted(admitted) => Planned::Admitted(admitted),
+            let planned = match self.history.pending.announced.get(&number) {
+                Some(cut) => {
+                    let mut before = self.history.made.clone();
+                    // It was counted when it was announced.
+                    before.take(&call.name);
+                    self.admit(&ToolCall { arguments: cut.arguments.clone(), ..call.clone() }, &before)
+                }
+                None => self.admit(call, &self.history.made),
             };
             let reads = matches!(&planned, Planned::Admitted(admitted) if admitted.effect() == Effect::Read)
                 && !self.history.pending.announced.contains_key(&number);
@@ -81,6 +106,12 @@ impl Course<'_> {
         let mut made = Vec::new();
         let mut going = Vec::new();
         for (number, call, planned) in group {
+            let planned = match planned {
+                Planned::Admitted(admitted) if !self.history.pending.announced.contains_key(&number) => {
+                    self.ask_hooks(&call, admitted).await?
+                }
+                planned => planned,
+            };
             match planned {
                 Planned::Refused(why) => {
                     let outcome = ToolOutcome::Failed(why);
@@ -99,7 +130,7 @@ impl Course<'_> {
                         continue;
                     }
                     if announced.is_none() {
-                        let arguments = call.arguments.clone();
+                        let arguments = admitted.arguments().clone();
                         self.record(Step::ToolCalled { turn, call: number, tool: tool.clone(), effect, arguments }).await?;
                     }
                     going.push((number, tool, effect, admitted));
@@ -117,6 +148,10 @@ impl Course<'_> {
             .collect();
         while let Some((number, tool, effect, outcome)) = working.next().await {
             let outcome = outcome.map_err(stopped)?;
+            let outcome = match &session.hooks {
+                Some(hooks) => hooks.after_tool(&*session.host, &tool, effect, outcome, cancel).await?,
+                None => outcome,
+            };
             let tree = match effect {
                 Effect::Read | Effect::Network => None,
                 Effect::Write | Effect::Destructive => session.host.snapshot().await.map_err(stopped)?,

@@ -13,6 +13,8 @@ use crate::tool::{Calls, Effect, ToolOutcome};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CutOff {
     pub(super) effect: Effect,
+    /// With these arguments, which a hook may have changed.
+    pub(super) arguments: Value,
 }
 
 /// The calls of the last answer, as far as they were made.
@@ -91,10 +93,10 @@ impl History {
                 self.open = None;
                 self.spend(spent.tokens, spent.cost_micros);
             }
-            Step::ToolCalled { call, effect, tool, .. } => {
+            Step::ToolCalled { call, effect, tool, arguments, .. } => {
                 self.tool_calls += 1;
                 self.made.add(tool);
-                self.pending.announced.insert(*call, CutOff { effect: *effect });
+                self.pending.announced.insert(*call, CutOff { effect: *effect, arguments: arguments.clone() });
             }
             Step::ToolReturned { call, outcome, .. } => {
                 self.pending.announced.remove(call);

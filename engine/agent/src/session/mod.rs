@@ -7,6 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use crate::hook::Event;
 use crate::context::{Family, Policy, compact, count_request, squeeze};
 use crate::model::{Answer, Delta, Message, Model, ModelError, ModelFault, Request, Stop};
 use crate::tool::{Notes, ToolHost, Toolbox};
@@ -15,11 +16,13 @@ mod calls;
 mod end;
 mod guard;
 mod history;
+mod hooks;
 mod limits;
 mod steady;
 mod step;
 
 pub use end::{Ended, Stopped};
+pub use hooks::Hooks;
 pub use limits::{LONGEST_ANSWER, Limits, MOST_CALLS};
 pub use steady::steady;
 pub use step::{Extent, RecordError, Recorder, Spend, Step};
@@ -50,6 +53,8 @@ pub struct Session {
     pub prompt: String,
     /// What it may use up.
     pub limits: Limits,
+    /// Who may say no and change what goes by.
+    pub hooks: Option<Hooks>,
     /// What a scanner has to say of the results of tools.
     pub notes: Box<Notes<'static>>,
     /// Whether it has to end with a value: the tool `finish` is then one of the toolbox.
@@ -95,6 +100,9 @@ impl Session {
         }
         course.history.settle();
         let result = course.run().await;
+        let why = result.as_ref().err().map(ToString::to_string);
+        let turns = course.history.turns;
+        course.look(Event::AfterSession, || serde_json::json!({ "turns": turns, "stopped": why })).await;
         let history = course.history;
         Ended {
             result,
@@ -174,7 +182,10 @@ impl Course<'_> {
             return Err(Stopped::Turns(limits.turns));
         }
         self.fit(turn).await?;
-        let request = self.request()?;
+        let mut request = self.request()?;
+        if let Some(hooks) = &self.session.hooks {
+            hooks.before_model(&*self.session.host, turn, &mut request, self.cancel).await?;
+        }
         let reserve = self.reserve(&request)?;
         let model = &self.session.model;
         let asked = steady::request_digest(&request, &*self.session.host);
@@ -185,6 +196,8 @@ impl Course<'_> {
                 self.measured = Some((self.estimate(&request), answer.usage.input));
                 let answer = Box::new(answer);
                 self.record(Step::ModelAnswered { turn, answer: answer.clone() }).await?;
+                let seen = || serde_json::json!({ "turn": turn, "answer": answer });
+                self.look(Event::AfterModel, seen).await;
                 self.shortened = false;
                 self.heard(turn + 1, &answer).await
             }
@@ -301,6 +314,12 @@ impl Course<'_> {
         self.record(Step::Told { turn, text: text.to_owned() }).await
     }
 
+    async fn look(&self, event: Event, data: impl FnOnce() -> Value + Send) {
+        if let Some(hooks) = &self.session.hooks {
+            hooks.look(&*self.session.host, event, data, self.cancel).await;
+        }
+    }
+
     fn estimate(&self, request: &Request) -> u64 {
         count_request(Family::of(self.session.model.name()), request)
     }
@@ -322,7 +341,10 @@ impl Course<'_> {
     async fn fit(&mut self, turn: u32) -> Result<(), Stopped> {
         match compact(&self.history.messages, &self.policy()) {
             Some(shorter) => {
-                self.record(Step::Compacted { turn, note: shorter.note, messages: shorter.messages }).await
+                let note = shorter.note.clone();
+                self.record(Step::Compacted { turn, note: shorter.note, messages: shorter.messages }).await?;
+                self.look(Event::AfterCompaction, || serde_json::json!({ "turn": turn, "note": note })).await;
+                Ok(())
             }
             None => Ok(()),
         }

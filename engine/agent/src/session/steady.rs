@@ -15,7 +15,7 @@ const MARK: &str = "#";
 
 static ACCIDENTS: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(
-        r#"(?x)
+        r#"(?xm)
         \b\d{4}-\d\d-\d\d [T\x20] \d\d:\d\d:\d\d (?:\.\d+)? (?:Z|[+-]\d\d:?\d\d)?
         | \b\d\d:\d\d:\d\d (?:\.\d+)? \b
         | \b\d+ (?:\.\d+)? \x20? (?: ns | us | µs | ms | secs? | seconds? | s | m\x20\d+ (?:\.\d+)? s ) \b
@@ -23,6 +23,7 @@ static ACCIDENTS: LazyLock<Regex> = LazyLock::new(|| {
         | /tmp/[^\s:'"]+
         | \b thread\x20'[^']*'\x20 (\(\d+\))
         | \b pid\x20\d+ \b
+        | ^ [0-9a-f]{7,40} \x20 \d{4}-\d\d-\d\d \x20 blueprint: 
         "#,
     )
     .expect("a constant pattern")
@@ -92,6 +93,7 @@ mod tests {
             ("in /tmp/.tmpAbC/x: gone", "in /tmp/.tmpDeF/x: gone"),
             ("thread 'mean' (17) panicked", "thread 'mean' (23) panicked"),
             ("test b ... ok\ntest a ... FAILED\n", "test a ... FAILED\ntest b ... ok\n"),
+            ("0a1b2c3 2026-11-21 blueprint: x", "9f8e7d6 2026-11-22 blueprint: x"),
             ("at 0x7fff12345678", "at 0x7ffe87654321"),
         ] {
             assert_eq!(steady(one), steady(other), "{one}");
@@ -107,6 +109,7 @@ mod tests {
             ("thread 'mean' (17) panicked", "thread 'sum' (17) panicked"),
             ("test a ... ok", "test a ... FAILED"),
             ("b\na", "a\nb"),
+            ("0a1b2c3 2026-11-21 ada: x", "9f8e7d6 2026-11-21 ada: x"),
             ("items 12", "items 13"),
         ] {
             assert_ne!(steady(one), steady(other), "{one}");

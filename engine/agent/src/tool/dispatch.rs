@@ -94,6 +94,15 @@ impl Calls {
         *count = count.saturating_add(1);
     }
 
+    /// A call of this tool, by either of its names, was announced and is about to be judged again.
+    pub fn take(&mut self, tool: &str) {
+        for (name, count) in &mut self.0 {
+            if name == tool || name.replace('.', "_") == tool {
+                *count = count.saturating_sub(1);
+            }
+        }
+    }
+
     /// How often it was called.
     pub fn of(&self, tool: &str) -> u32 {
         self.0.get(tool).copied().unwrap_or_default()

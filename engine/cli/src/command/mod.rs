@@ -22,6 +22,7 @@ mod replay;
 mod run;
 mod salvage;
 mod show;
+mod stand_in;
 mod status;
 
 pub(crate) use run::worded;

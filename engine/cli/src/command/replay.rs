@@ -2,6 +2,7 @@
 //! Never changes the run that is replayed.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use blueprint_core::run::SecretSource;
 use blueprint_runtime::cassette::{Cassette, CassetteError, Comparison, Difference, Replay, compare};
@@ -63,6 +64,18 @@ pub(crate) async fn replay(context: &Context, settings: &RunSettings, asked: &As
     let found = compare(&cassette, &came);
     say(context, &of, &id, &cassette, &found);
     Ok(if found.is_identical() { Exit::Succeeded } else { Exit::Failed })
+}
+
+/// Writes what the outside world said in a run: `run --record`.
+pub(crate) async fn record(context: &Context, engine: &Engine, id: &str, file: &Path) -> Result<(), CliError> {
+    let opened = engine.open_with_entries(id).await.map_err(start_failed)?;
+    let written = engine.cassette(&opened).and_then(|cassette| cassette.write(&context.cwd.join(file)));
+    written.map_err(|error| {
+        from_error(Exit::Environment, &error)
+            .hint(format!("the run is on record all the same: `blueprint replay {id}` needs no file"))
+    })?;
+    terminal::error_line(&format!("  recorded in {}", clean(&file.display().to_string())));
+    Ok(())
 }
 
 /// A file, if there is one of this name; else a run.

@@ -2,22 +2,25 @@
 //! Ctrl-C and the same exit codes.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use blueprint_core::format::InputType;
-use blueprint_core::graph::{Action, Mind, Program};
+use blueprint_core::graph::{Action, InputSpec, Mind, Program};
 use blueprint_core::run::{Outcome, SecretSource};
 use blueprint_runtime::drive::{DriveEnd, DriveError, Driver, Patience};
 use blueprint_runtime::message::Message;
-use blueprint_runtime::start::{Engine, NewRunOptions, OpenedRun, StartError};
+use blueprint_runtime::start::{Engine, NewRunOptions, OpenedRun, RunOptions, StandIn, StartError};
 use blueprint_runtime::store::{AcquireError, Verdict};
 use blueprint_runtime::workspace::{Base, Dirty, LeftOut};
 use blueprint_sandbox::Backend;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
 use super::check;
 use super::decide::unfinished;
 use super::doctor;
+use super::replay;
+use super::stand_in::stand_ins;
 use crate::args::{Format, RunSettings};
 use crate::context::Context;
 use crate::error::{CliError, Exit, from_error};
@@ -31,15 +34,18 @@ pub(crate) struct Asked {
     pub(crate) inputs: Vec<String>,
     pub(crate) secrets: Vec<String>,
     pub(crate) include_dirty: bool,
+    pub(crate) models: Vec<String>,
+    pub(crate) record: Option<PathBuf>,
 }
 
 pub(crate) async fn run(context: &Context, settings: &RunSettings, asked: &Asked) -> Result<Exit, CliError> {
     let (sources, program) = check::sound(context, &asked.blueprint)?;
     refuse_later_kinds(&program)?;
     let (inputs, secrets) = inputs(&program, asked)?;
+    let models = stand_ins(context, &program, &asked.models)?;
     let backend = backend_for(context, &program).await?;
     let engine = context.engine(backend).await?;
-    refuse_missing_models(&program, &engine.settings)?;
+    refuse_missing_models(&program, &engine.settings, &models)?;
     let id = new_id();
     let progress = progress::start(context, settings, &program, &id);
     let new = NewRunOptions {
@@ -51,13 +57,17 @@ pub(crate) async fn run(context: &Context, settings: &RunSettings, asked: &Asked
         dirty: if asked.include_dirty { Dirty::Include } else { Dirty::Exclude },
         jobs: context.settings.jobs().get() as u32,
         by: user(context),
-        options: json!({ "sandbox": backend.name() }),
+        options: RunOptions { sandbox: backend.name().to_owned(), models, replay: None }.to_value(),
     };
     let (driver, base) = engine.start(new, progress.observer()).await.map_err(start_failed)?;
     if let Some(base) = &base {
         say_base(context, base);
     }
-    drive(context, settings, &engine, driver, progress, &id).await
+    let exit = drive(context, settings, &engine, driver, progress, &id).await?;
+    if let Some(file) = &asked.record {
+        replay::record(context, &engine, &id, file).await?;
+    }
+    Ok(exit)
 }
 
 pub(crate) async fn resume(
@@ -160,7 +170,7 @@ pub(crate) fn no_node(state: &blueprint_core::run::State, node: &str) -> CliErro
     }
 }
 
-async fn drive(
+pub(crate) async fn drive(
     context: &Context,
     settings: &RunSettings,
     engine: &Engine,
@@ -251,13 +261,22 @@ fn refuse_later_kinds(program: &Program) -> Result<(), CliError> {
 }
 
 /// A model that cannot be asked is found before anything is spent on the nodes before it.
-fn refuse_missing_models(program: &Program, settings: &blueprint_runtime::shared::Settings) -> Result<(), CliError> {
+fn refuse_missing_models(
+    program: &Program,
+    settings: &blueprint_runtime::shared::Settings,
+    stand_ins: &BTreeMap<String, StandIn>,
+) -> Result<(), CliError> {
     if settings.outside.is_some() {
         return Ok(());
     }
     for node in program.nodes() {
         let Action::Agent(agent) = &node.action else { continue };
         let Mind::Model { model, .. } = &agent.mind else { continue };
+        let model = match stand_ins.get(model) {
+            Some(StandIn::Script { .. }) => continue,
+            Some(StandIn::Model(other)) => other,
+            None => model,
+        };
         let resolved = match &settings.models {
             Some(models) => models.resolve(model).map(drop),
             None => Err("no models are configured".to_owned()),
@@ -271,17 +290,49 @@ fn refuse_missing_models(program: &Program, settings: &blueprint_runtime::shared
     Ok(())
 }
 
+fn known_inputs(specs: &[InputSpec]) -> String {
+    let names: Vec<String> = specs.iter().map(|spec| format!("{} ({})", spec.name, spec.type_name())).collect();
+    if names.is_empty() { "it takes no inputs".to_owned() } else { format!("its inputs are {}", names.join(", ")) }
+}
+
+/// Where secrets are read: of `--secret NAME=SOURCE`.
+pub(crate) fn secret_sources(
+    program: &Program,
+    given: &[String],
+) -> Result<BTreeMap<String, SecretSource>, CliError> {
+    let specs = &program.root().inputs;
+    let mut secrets = BTreeMap::new();
+    for text in given {
+        let parsed = text.split_once('=').and_then(|(name, source)| {
+            let source = match source.split_once(':')? {
+                ("env", variable) => SecretSource::Env(variable.to_owned()),
+                ("file", path) => SecretSource::File(path.to_owned()),
+                _ => return None,
+            };
+            Some((name.to_owned(), source))
+        });
+        // Not repeated in the message: it may be the secret itself.
+        let Some((name, source)) = parsed else {
+            return Err(CliError::usage("a secret is not given as NAME=env:VARIABLE or NAME=file:PATH"));
+        };
+        if !specs.iter().any(|spec| *spec.name == *name && spec.ty == InputType::Secret) {
+            return Err(CliError::usage(format!(
+                "`{}` has no secret `{}`",
+                program.name,
+                terminal::clean(&name)
+            ))
+            .hint(known_inputs(specs)));
+        }
+        if secrets.insert(name.clone(), source).is_some() {
+            return Err(CliError::usage(format!("the secret `{name}` is given twice")).hint("give it once"));
+        }
+    }
+    Ok(secrets)
+}
+
 fn inputs(program: &Program, asked: &Asked) -> Result<(Value, BTreeMap<String, SecretSource>), CliError> {
     let specs = &program.root().inputs;
-    let known = || {
-        let names: Vec<String> =
-            specs.iter().map(|spec| format!("{} ({})", spec.name, spec.type_name())).collect();
-        if names.is_empty() {
-            "it takes no inputs".to_owned()
-        } else {
-            format!("its inputs are {}", names.join(", "))
-        }
-    };
+    let known = || known_inputs(specs);
     let mut values = Map::new();
     for given in &asked.inputs {
         let Some((name, text)) = given.split_once('=') else {
@@ -310,32 +361,7 @@ fn inputs(program: &Program, asked: &Asked) -> Result<(Value, BTreeMap<String, S
             return Err(CliError::usage(format!("the input `{name}` is given twice")).hint("give it once"));
         }
     }
-    let mut secrets = BTreeMap::new();
-    for given in &asked.secrets {
-        let parsed = given.split_once('=').and_then(|(name, source)| {
-            let source = match source.split_once(':')? {
-                ("env", variable) => SecretSource::Env(variable.to_owned()),
-                ("file", path) => SecretSource::File(path.to_owned()),
-                _ => return None,
-            };
-            Some((name.to_owned(), source))
-        });
-        // Not repeated in the message: it may be the secret itself.
-        let Some((name, source)) = parsed else {
-            return Err(CliError::usage("a secret is not given as NAME=env:VARIABLE or NAME=file:PATH"));
-        };
-        if !specs.iter().any(|spec| *spec.name == *name && spec.ty == InputType::Secret) {
-            return Err(CliError::usage(format!(
-                "`{}` has no secret `{}`",
-                program.name,
-                terminal::clean(&name)
-            ))
-            .hint(known()));
-        }
-        if secrets.insert(name.clone(), source).is_some() {
-            return Err(CliError::usage(format!("the secret `{name}` is given twice")).hint("give it once"));
-        }
-    }
+    let secrets = secret_sources(program, &asked.secrets)?;
     for spec in specs {
         if values.contains_key(&*spec.name) || secrets.contains_key(&*spec.name) {
             continue;
@@ -431,7 +457,7 @@ pub(crate) fn user(context: &Context) -> String {
         .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }
 
-fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     // The time is part of the id, so runs sort by when they began.
     uuid::Uuid::now_v7().simple().to_string()
 }

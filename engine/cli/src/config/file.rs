@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use blueprint_agent::hook::{Builtins, HookConfig, HookTable};
 use blueprint_agent::model::ModelsConfig;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -82,6 +83,10 @@ impl Reader<'_> {
                     self.models(name.span());
                     continue;
                 }
+                (Section::Top, "hooks") => {
+                    self.hooks(name.span());
+                    continue;
+                }
                 (Section::Top, "limits") => Some((Section::Limits, "limits")),
                 (Section::Top, "toolchains") => Some((Section::Toolchains, "toolchains")),
                 _ => None,
@@ -121,11 +126,37 @@ impl Reader<'_> {
         }
     }
 
+    /// Hooks run on the host and see everything, so a project has no say in them.
+    fn hooks(&mut self, range: Range<usize>) {
+        let place = self.place(range);
+        let mut wrong = |reason: String| {
+            self.errors.push(ConfigError::Table { place: place.clone(), name: "hooks", reason });
+        };
+        if self.owner == Owner::Project {
+            wrong("run on this machine: only the user's own settings file can name them".to_owned());
+            return;
+        }
+        let read = self.text.parse::<toml::Table>().map_err(|error| error.to_string());
+        let hooks = read.and_then(|mut table| {
+            let hooks = table.remove("hooks").unwrap_or(toml::Value::Array(Vec::new()));
+            hooks.try_into::<Vec<HookConfig>>().map_err(|error| error.message().to_owned())
+        });
+        match hooks {
+            Err(reason) => wrong(format!("cannot be read: {}", plain(&reason))),
+            Ok(hooks) => {
+                if let Err(errors) = HookTable::compile(&hooks, &Builtins::default()) {
+                    errors.iter().for_each(|error| wrong(format!("cannot be used: {}", plain(&error.to_string()))));
+                }
+                self.layer.hooks = Some(hooks);
+            }
+        }
+    }
+
     fn unknown(&mut self, section: Section, name: &str, range: Range<usize>) {
         // The right name in the wrong table is more likely than a near name in the right one.
         let elsewhere = Key::ALL.into_iter().find(|key| key.leaf() == name).map(Key::name);
         let here = Key::ALL.into_iter().filter(|key| key.section() == section).map(Key::leaf);
-        let tables = ["limits", "toolchains", "models"].into_iter().filter(|_| section == Section::Top);
+        let tables = ["limits", "toolchains", "models", "hooks"].into_iter().filter(|_| section == Section::Top);
         let suggestion = elsewhere.or_else(|| nearest(name, here.chain(tables))).map(str::to_owned);
         let place = self.place(range);
         self.errors.push(ConfigError::unknown(place, name, suggestion));

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use blueprint_agent::hook::HookConfig;
 use blueprint_agent::model::ModelsConfig;
 
 use super::error::{ConfigError, ConfigErrors, Notice};
@@ -31,6 +32,7 @@ pub(crate) struct Resolved {
     wall: Placed<Wall>,
     read_only: Placed<Vec<PathBuf>>,
     models: ModelsConfig,
+    hooks: Vec<HookConfig>,
     notices: Vec<Notice>,
 }
 
@@ -93,6 +95,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         wall: tightest(Key::Wall, project.wall, user.wall, notes),
         read_only: user.read_only,
         models: None,
+        hooks: None,
     };
     let state = flags.state.or(env.state).or(files.state.take());
     Ok(Resolved {
@@ -111,6 +114,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         wall: first([flags.wall, env.wall, files.wall], Wall::DEFAULT),
         read_only: first([files.read_only, None, None], Vec::new()),
         models,
+        hooks: user.hooks.unwrap_or_default(),
         notices,
     })
 }
@@ -132,6 +136,7 @@ fn options(flags: &Flags) -> Layer {
         wall: placed(Key::Wall, flags.wall.as_ref()),
         read_only: None,
         models: None,
+        hooks: None,
     }
 }
 
@@ -201,6 +206,11 @@ impl Resolved {
     /// Folders of the host that sandboxes may read.
     pub(crate) fn read_only(&self) -> &[PathBuf] {
         &self.read_only.value
+    }
+
+    /// The hooks, which were found to make sense.
+    pub(crate) fn hooks(&self) -> &[HookConfig] {
+        &self.hooks
     }
 
     /// The models agents may be given.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use blueprint_agent::hook::HookConfig;
 use blueprint_agent::model::ModelsConfig;
 
 use super::origin::Origin;
@@ -61,4 +62,5 @@ pub(super) struct Layer {
     pub(super) wall: Option<Placed<Wall>>,
     pub(super) read_only: Option<Placed<Vec<PathBuf>>>,
     pub(super) models: Option<ModelsConfig>,
+    pub(super) hooks: Option<Vec<HookConfig>>,
 }

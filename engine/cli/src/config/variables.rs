@@ -17,6 +17,7 @@ pub(super) fn read(
     let mut reader = Reader { sources, errors };
     let mut layer = Layer {
         models: None,
+        hooks: None,
         jobs: reader.value(Key::Jobs),
         sandbox: reader.value(Key::Sandbox),
         state: reader.state(places),

@@ -94,8 +94,9 @@ pub(crate) fn event_line(event: &Event, state: &State) -> Option<(String, Phase,
             (String::new(), Phase::Failed, "the time budget of the run is used up".to_owned())
         }
         Event::Escalated { node, .. } => (node.to_string(), Phase::Failed, "handed to a person".to_owned()),
-        Event::CancelRequested { by, .. } => {
-            (String::new(), Phase::Cancelled, format!("cancelled by {}", clean(by)))
+        Event::CancelRequested { by, reason } => {
+            let reason = reason.as_ref().map_or_else(String::new, |reason| format!(": {}", clean(reason)));
+            (String::new(), Phase::Cancelled, format!("cancelled by {}{reason}", clean(by)))
         }
         Event::RetryRequested { node, by } => {
             (node.to_string(), Phase::Ready, format!("is to be tried again, says {}", clean(by)))

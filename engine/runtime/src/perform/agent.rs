@@ -135,6 +135,7 @@ async fn session(
         system: words.system.unwrap_or_else(|| mind::system(node, &host.folder())),
         prompt: words.prompt,
         limits: Limits { turns: agent.max_turns, tokens: agent.max_tokens, cost_micros: agent.max_cost_micros },
+        hooks: shared.settings.hooks.as_ref().map(|hooks| hooks.of_session(&shared.run, job)),
         notes: notes(host),
         wants_value: !node.outputs.is_empty(),
     };

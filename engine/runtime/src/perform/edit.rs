@@ -114,6 +114,32 @@ fn all(shared: &Shared, trees: &Trees, job: &Job, prepared: &mut Prepared) -> Re
     Ok(Success { outputs: None, tree, record })
 }
 
+/// Puts whole files into the workspace of a node, as what stands in for it does, and keeps the result. Returns the commit.
+pub(super) async fn put(
+    shared: &Arc<Shared>,
+    job: &Job,
+    texts: Vec<(String, String)>,
+) -> Result<Option<String>, Ending> {
+    let Some(mut prepared) = prepare(shared, job, Workspace::Write).await? else { return Ok(None) };
+    let (shared, job) = (Arc::clone(shared), job.clone());
+    let done = blocking(move || {
+        let Some(trees) = shared.trees.as_ref() else { return Ok(None) };
+        let written = texts.iter().try_for_each(|(path, text)| {
+            let path = trees.in_tree(path);
+            let files = Files::open(prepared.checkout.dir())?;
+            files.write(&path, text, files.read(&path)?.as_ref())
+        });
+        let written = written.map_err(|error| {
+            let message = format!("the stub could not write: {}", crate::chain(&error));
+            Failure::new(FailureClass::Policy, message)
+        });
+        let kept = written.and_then(|()| trees.capture(&mut prepared, origin(&shared, &job)));
+        trees.give_back(prepared.checkout);
+        kept.map(|(commit, _)| commit.map(|commit| commit.to_string()))
+    });
+    Ok(done.await?)
+}
+
 fn failure(number: usize, edit: &Edit, error: &EditError, made: &[Value]) -> Failure {
     let subject = match &edit.kind {
         EditKind::Patch(_) => format!("edit {number} (patch)"),

@@ -18,6 +18,7 @@ mod edit;
 mod escalate;
 mod gate;
 mod http;
+mod stub;
 mod surroundings;
 
 pub use decide::evaluate;
@@ -96,12 +97,14 @@ pub async fn node(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> E
 }
 
 async fn work(shared: Arc<Shared>, job: Job, cancel: CancellationToken) -> Ending {
+    if let Some(hooks) = &shared.settings.hooks
+        && let Err(failure) = hooks.before_node(&shared.run, &job, job.node(&shared).action.kind()).await
+    {
+        return failure.into();
+    }
     let stub = shared.settings.outside.as_ref().and_then(|outside| outside.stub(job.asker(&shared)));
     if let Some(end) = stub {
-        return match end {
-            Ok(success) => Ending::Succeeded(success),
-            Err(failure) => Ending::Failed(failure),
-        };
+        return stub::end(&shared, &job, end).await;
     }
     let done = match &job.node(&shared).action {
         Action::Agent(_) => agent::run(&shared, &job, &cancel).await,

@@ -48,6 +48,9 @@ pub(super) fn exec(shared: &Shared, job: &Job, argv: Vec<String>, cwd: PathBuf) 
         exec.env.insert("PATH".to_owned(), path.join(":"));
     }
     exec.env.extend(tools.env.clone());
+    if shared.settings.backend == Backend::None {
+        exec.env.extend(tools.bare_env.clone());
+    }
     let known = [
         ("BLUEPRINT_RUN", shared.run.clone()),
         ("BLUEPRINT_NODE", job.path.to_string()),

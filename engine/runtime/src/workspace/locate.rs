@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use super::git::{Git, Input, flag, printable};
+use super::git::{Git, GitError, Input, flag, printable};
 use super::ids::ObjectFormat;
 use super::repository::RepositoryError;
 
@@ -83,6 +83,12 @@ pub(crate) fn format_of(user: &UserRepository, home: &Path) -> Result<ObjectForm
     let answer = git.run(&["rev-parse", "--show-object-format"], Input::Nothing)?;
     let name = printable(&answer);
     ObjectFormat::from_name(&name).ok_or(RepositoryError::UnknownFormat { format: name })
+}
+
+/// Makes an empty repository with a work tree. `home` is an existing, private directory.
+pub(crate) fn init(git_dir: &Path, home: &Path) -> Result<(), GitError> {
+    let git = Git::new(git_dir, home, ObjectFormat::Sha1.empty_tree().to_string());
+    git.run(&["init", "--quiet", "--template=", "--initial-branch=main"], Input::Nothing).map(drop)
 }
 
 /// Makes a bare repository without templates, hooks or configuration of anybody. It appears whole.

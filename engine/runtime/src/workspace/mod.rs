@@ -36,6 +36,7 @@ pub use diff::{ApplyError, Diff, DiffOptions, FileStat, ReadFileError};
 pub use findings::{ChangedPath, EscapingLinks, FlagKind, Flagged, Kind, Limits, ScanError};
 pub use git::GitError;
 pub use ids::{CommitId, IdError, ObjectFormat, TreeId};
+pub(crate) use locate::init;
 pub use merge::Merge;
 pub use names::TreePath;
 pub use refs::RefName;

@@ -36,6 +36,8 @@ use ends::Ends;
 const PROGRAM: &str = "/opt/blueprint/engine";
 /// What tells it to serve one file tool. See [`blueprint_agent::tool::FILE_TOOLS`].
 const LONGEST_PATCH: u64 = 1 << 20;
+/// The signal that ends a tool whose process is made to die.
+const KILLED: i32 = 9;
 /// The most sandboxes that are kept for commands that read.
 const READERS: usize = 4;
 
@@ -250,6 +252,11 @@ impl ToolHost for Handle {
 
     async fn run(&self, command: Command, cancel: &CancellationToken) -> Result<Ran, HostError> {
         let host = &self.0;
+        let outside = host.shared.settings.outside.as_ref();
+        if outside.is_some_and(|outside| outside.breaks(host.job.asker(&host.shared))) {
+            let stderr = b"the process died: a fault of the scenario\n".to_vec();
+            return Ok(Ran { end: RanEnd::Signal(KILLED), stdout: Vec::new(), stderr, dropped: 0 });
+        }
         let isolated = host.shared.settings.backend != Backend::None;
         if command.effect == Effect::Read && isolated {
             let idle = host.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();

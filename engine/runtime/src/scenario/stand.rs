@@ -1,0 +1,219 @@
+//! Stands in for the outside world while a scenario runs. What the scenario does not name is refused, never asked for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use blueprint_agent::model::{
+    Forgetful, Known, Model, Models, ModelsConfig, ProviderConfig, ProviderKind, Script, Scripted, Surroundings,
+};
+use blueprint_core::graph::{Action, Mind, Program};
+use blueprint_core::run::{Decision, Failure, FailureClass, Payload, Success};
+use globset::GlobBuilder;
+use serde_json::{Value, json};
+
+use super::fault::{Faults, Faulty};
+use super::{Fault, Scenario};
+use crate::outside::{Asker, HttpAnswer, Outside};
+
+/// What a script is served under: the provider of scripted models.
+const SCRIPTED: &str = "scripted";
+/// Tokens that fit into a call of a script that does not say.
+const WINDOW: u64 = 200_000;
+
+/// Whether a key of a scenario means this node: its path, its name, or a pattern of paths.
+pub(super) fn matches(key: &str, who: Asker<'_>) -> bool {
+    key == who.node || key == who.name || fits(key, who.node)
+}
+
+/// Whether a pattern fits a path. `*` and `?` do not cross `/`, `**` does; everything else means itself.
+pub(super) fn fits(pattern: &str, path: &str) -> bool {
+    let mut plain = String::with_capacity(pattern.len());
+    for c in pattern.chars() {
+        if matches!(c, '[' | ']' | '{' | '}' | '\\' | '!') {
+            plain.push('\\');
+        }
+        plain.push(c);
+    }
+    let glob = GlobBuilder::new(&plain).literal_separator(true).backslash_escape(true).build();
+    glob.is_ok_and(|glob| glob.compile_matcher().is_match(path))
+}
+
+/// The entry for a node: one with its path first, then its name, then the first pattern that fits.
+fn entry<'a, T>(all: &'a [(String, T)], who: Asker<'_>) -> Option<&'a T> {
+    let exact = |wanted: &str| all.iter().find(|(key, _)| key == wanted);
+    let found = exact(who.node).or_else(|| exact(who.name)).or_else(|| all.iter().find(|(key, _)| fits(key, who.node)));
+    found.map(|(_, value)| value)
+}
+
+/// What stands in for the outside world in one run of a scenario.
+#[derive(Debug)]
+pub struct Stand {
+    scenario: Arc<Scenario>,
+    faults: Arc<Faults>,
+    /// Scripts of the blueprint itself, by file. They ask nobody, so they hold unless the scenario has others.
+    scripts: BTreeMap<String, String>,
+    /// What commands start, by name of the node.
+    programs: BTreeMap<String, String>,
+}
+
+impl Stand {
+    /// For one run of `scenario`.
+    pub fn new(scenario: Arc<Scenario>, program: &Program) -> Self {
+        let mut scripts = BTreeMap::new();
+        let mut programs = BTreeMap::new();
+        for node in program.nodes() {
+            match &node.action {
+                Action::Agent(agent) => {
+                    if let Mind::Script { file, script, .. } = &agent.mind {
+                        scripts.insert(file.clone(), script.clone());
+                    }
+                }
+                Action::Run(run) => {
+                    let shell = run.shell.map(|_| "the shell".to_owned());
+                    programs.insert(node.name.to_string(), shell.or_else(|| run.argv.first().cloned()).unwrap_or_default());
+                }
+                _ => {}
+            }
+        }
+        let faults = Arc::new(Faults::new(&scenario.faults));
+        Self { scenario, faults, scripts, programs }
+    }
+
+    /// Faults that did not happen as often as the scenario says.
+    pub fn unused(&self) -> Vec<Fault> {
+        self.faults.unused()
+    }
+
+    fn script(&self, who: Asker<'_>, name: &str) -> Result<(String, Script), String> {
+        if let Some(script) = entry(&self.scenario.models, who) {
+            return Ok((format!("{SCRIPTED}/{}", who.name), script.clone()));
+        }
+        if let Some((key, script)) = self.scenario.models.iter().find(|(key, _)| key == name) {
+            return Ok((format!("{SCRIPTED}/{}", key.replace('/', "-")), script.clone()));
+        }
+        let own = name.strip_prefix("scripted/").and_then(|file| self.scripts.get(file));
+        let own = own.ok_or_else(|| {
+            format!("the scenario has no model for `{}` (`{name}`), and a test asks nobody", who.node)
+        })?;
+        Ok((name.to_owned(), Script::parse(own).map_err(|error| format!("`{name}`: {error}"))?))
+    }
+}
+
+impl Outside for Stand {
+    fn kind(&self) -> &'static str {
+        "scripted"
+    }
+
+    fn stub(&self, who: Asker<'_>) -> Option<Result<Success, Failure>> {
+        if let Some(failure) = self.faults.of_node(who, self.programs.get(who.name).map(String::as_str)) {
+            return Some(Err(failure));
+        }
+        let stub = match entry(&self.scenario.stubs, who)?.of(who.attempt) {
+            Some(stub) => stub,
+            None => return Some(Err(run_out("stub", who))),
+        };
+        let record = json!({ "stub": format!("scenario {}", self.scenario.name) });
+        Some(match &stub.end {
+            Ok(outputs) => Ok(Success { outputs: outputs.clone().map(Payload::Inline), tree: None, record }),
+            Err(failure) => Err(Failure { record, ..failure.clone() }),
+        })
+    }
+
+    fn writes(&self, who: Asker<'_>) -> Vec<(String, String)> {
+        if self.faults.has_ended(who) {
+            return Vec::new();
+        }
+        let stub = entry(&self.scenario.stubs, who).and_then(|stubs| stubs.of(who.attempt));
+        stub.map(|stub| stub.writes.clone()).unwrap_or_default()
+    }
+
+    fn breaks(&self, who: Asker<'_>) -> bool {
+        self.faults.of_tool(who)
+    }
+
+    fn model(&self, who: Asker<'_>, name: &str, asked: usize) -> Result<Arc<dyn Model>, String> {
+        let (label, script) = self.script(who, name)?;
+        let (price, window) = (script.price, script.window.unwrap_or(WINDOW));
+        let model = Arc::new(Faulty {
+            inner: Arc::new(Scripted::new(label.clone(), script, who.name, who.round, asked)),
+            faults: Arc::clone(&self.faults),
+            node: who.node.to_owned(),
+            name: who.name.to_owned(),
+            attempt: who.attempt,
+            round: who.round,
+            answered: AtomicU32::new(u32::try_from(asked).unwrap_or(u32::MAX)),
+        });
+        if name.starts_with("scripted/") {
+            return Ok(model);
+        }
+        // What answers to the name of a real model is asked as a real one is: with tries, pauses and a breaker.
+        let provider = ProviderConfig {
+            kind: ProviderKind::Ollama,
+            base_url: None,
+            key_env: None,
+            headers: BTreeMap::new(),
+            free: price.is_none(),
+            limits: Default::default(),
+            timeouts: Default::default(),
+        };
+        let known = Known { price, window: Some(window), longest_answer: Some(model.longest_answer()), effort: None };
+        let config = ModelsConfig {
+            providers: BTreeMap::from([(SCRIPTED.to_owned(), provider)]),
+            known: BTreeMap::from([(label.clone(), known)]),
+            ..ModelsConfig::default()
+        };
+        let clock = Arc::new(crate::clock::Clock::system());
+        let surroundings = Surroundings {
+            variables: Arc::new(|_| None),
+            connect: Arc::new(move |_| Ok(Arc::clone(&model) as Arc<dyn Model>)),
+            memory: Arc::new(Forgetful),
+            now: Arc::new(move || clock.now_ms()),
+            chance: Arc::new(|| 0.0),
+        };
+        let models = Models::new(config, surroundings).map_err(|wrong| {
+            let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+            wrong.join("; ")
+        })?;
+        models.resolve(&label).map_err(|error| error.to_string())
+    }
+
+    fn http(&self, who: Asker<'_>, method: &str, url: &str, _: &[u8]) -> Result<HttpAnswer, Failure> {
+        let answers = entry(&self.scenario.http, who).ok_or_else(|| {
+            let message = format!("the scenario has no answer to {method} {url}, and a test asks nobody");
+            Failure::new(FailureClass::Policy, message)
+        })?;
+        let answer = answers.of(who.attempt).ok_or_else(|| run_out("answer", who))?;
+        Ok(HttpAnswer { status: answer.status, headers: answer.headers.clone(), body: answer.body.clone() })
+    }
+
+    fn tool(&self, who: Asker<'_>, tool: &str, _: &Value) -> Result<String, String> {
+        Err(format!("`{tool}` of `{}` speaks to the outside, and a test asks nobody", who.node))
+    }
+
+    fn gate(&self, who: Asker<'_>, _: &str) -> Option<(Decision, String, Option<String>)> {
+        let verdict = entry(&self.scenario.gates, who)?.of(who.attempt)?;
+        Some((verdict.decision, verdict.by.clone(), verdict.reason.clone()))
+    }
+}
+
+/// A list that is shorter than the attempts. Not repairable: another round would not make it longer.
+fn run_out(what: &str, who: Asker<'_>) -> Failure {
+    let message = format!("the scenario has no {what} for attempt {} of `{}`", who.attempt, who.node);
+    Failure::new(FailureClass::Policy, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_means_paths_and_brackets_mean_themselves() {
+        assert!(fits("deploy/*", "deploy/canary"));
+        assert!(!fits("deploy/*", "deploy/canary/probe"));
+        assert!(fits("deploy/**", "deploy/canary/probe"));
+        assert!(fits("build[2]", "build[2]"));
+        assert!(!fits("build[2]", "build2"));
+        assert!(fits("build[*]", "build[12]"));
+    }
+}
