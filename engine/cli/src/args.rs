@@ -128,6 +128,15 @@ pub(crate) enum Command {
         #[command(flatten)]
         settings: RunSettings,
     },
+    /// Run the scenarios beside blueprints: tests in which a script stands in for models, people and the network.
+    Test {
+        /// The blueprints: names, or paths of files; all that have scenarios if left out.
+        #[arg(value_name = "BLUEPRINT")]
+        names: Vec<String>,
+        /// How commands that are not stubbed are isolated: auto, process, bubblewrap, or none.
+        #[arg(long, value_name = "KIND")]
+        sandbox: Option<String>,
+    },
     /// Go on with a run that waits, was stopped or was killed.
     Resume {
         /// The run, or the beginning of its id; the newest one that is not finished if left out.
@@ -149,6 +158,9 @@ pub(crate) enum Command {
         /// Go on printing until the run ends.
         #[arg(long, short)]
         follow: bool,
+        /// What agents said, called and were told, step by step, instead.
+        #[arg(long, conflicts_with = "follow")]
+        transcript: bool,
     },
     /// Show everything that is known about a run or a node of it.
     Show {

@@ -140,7 +140,8 @@ impl Context {
         Some(Arc::new(models))
     }
 
-    fn engine_on(&self, store: Store, backend: Backend) -> Engine {
+    /// Everything that runs need, over a journal that is open.
+    pub(crate) fn engine_on(&self, store: Store, backend: Backend) -> Engine {
         let limits = self.settings.limits();
         let base = Limits::default();
         let clock = Arc::new(Clock::system());
@@ -304,10 +305,11 @@ fn reload_on_signal(hooks: Option<RunHooks>, sources: Sources) {
         let mut sources = sources;
         while signal.recv().await.is_some() {
             let Some((path, _)) = sources.user.clone() else { continue };
-            let read = read_if_there(path).map_err(|_| "the file cannot be read".to_owned()).and_then(|user| {
-                sources.user = user;
-                resolve(&sources).map_err(|errors| errors.to_string())
-            });
+            let read =
+                read_if_there(path).map_err(|_| "the file cannot be read".to_owned()).and_then(|user| {
+                    sources.user = user;
+                    resolve(&sources).map_err(|errors| errors.to_string())
+                });
             let table: Result<HookTable, String> = read.and_then(|settings| {
                 HookTable::compile(settings.hooks(), &Builtins::default())
                     .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))

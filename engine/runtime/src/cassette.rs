@@ -22,6 +22,8 @@ mod export;
 mod file;
 mod player;
 mod replay;
+#[cfg(test)]
+mod tests;
 
 pub use compare::{Comparison, Difference, compare};
 pub use replay::Replay;
@@ -70,7 +72,9 @@ pub enum CassetteError {
     #[error("the cassette is of version {0}, and this release reads version {VERSION}")]
     Version(u32),
     /// What it holds of the blueprint is not what it says it is.
-    #[error("the blueprint in the cassette does not compile to what was run: it was altered, or another release recorded it")]
+    #[error(
+        "the blueprint in the cassette does not compile to what was run: it was altered, or another release recorded it"
+    )]
     Blueprint,
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blueprint_core::run::{
-    Command, Event, LostBecause, Outcome, Phase, RunStatus, State, Timer, TimerPurpose,
+    Command, Event, Inst, LostBecause, Outcome, Phase, RunStatus, State, Timer, TimerPurpose,
 };
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -19,7 +19,7 @@ use crate::hooks;
 use crate::journal::{Entry, Journal};
 use crate::message::Message;
 use crate::payload::PayloadError;
-use crate::perform::{self, Handover, Job};
+use crate::perform::{self, Handover, Job, Lesson};
 use crate::scope::scope_of;
 use crate::shared::Shared;
 use crate::steps::{NotTaken, Report, Steps};
@@ -522,7 +522,27 @@ impl Driver {
             inputs,
             steps: Steps::new(Arc::clone(path), attempt, self.report.clone()),
             session: instance.session.clone(),
+            lesson: self.lesson(inst),
         }))
+    }
+}
+
+impl Driver {
+    /// Why the round before did not pass, for a node that goes round again.
+    fn lesson(&self, inst: Inst) -> Option<Lesson> {
+        let instance = self.state.instance(inst);
+        let graph = self.state.graph_of(instance.scope);
+        // Inner regions stand before outer ones.
+        let inside = graph.regions.iter().filter(|region| region.members.contains(&instance.node));
+        inside
+            .filter_map(|region| {
+                let closer = self.state.in_scope(instance.scope, region.closer);
+                let round = self.state.region(closer)?.round;
+                let failure = self.state.instance(closer).failure.clone().filter(|_| round > 1)?;
+                let node = self.state.instance(closer).path.clone();
+                Some(Lesson { node, round, failure })
+            })
+            .next()
     }
 }
 

@@ -4,11 +4,14 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use blueprint_agent::model::Script;
 use blueprint_core::run::{Decision, Failure, FailureClass, Phase};
 use serde_json::{Map, Value};
+
+use crate::cassette::Cassette;
 
 mod fault;
 mod file;
@@ -27,6 +30,8 @@ pub use route::{Ended, Route, route};
 pub use stand::Stand;
 pub use wrong::Wrong;
 
+/// How many nodes of a scenario run at the same time if it does not say.
+pub const JOBS: u32 = 4;
 /// How long a scenario may take if it does not say.
 pub const TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -45,14 +50,14 @@ pub struct Scenario {
     pub secrets: BTreeMap<String, String>,
     /// What the run starts from.
     pub start: Start,
-    /// How many nodes run at the same time. One, unless it says otherwise: then the route is always the same.
+    /// How many nodes run at the same time. With one, a need that is missing may not show in the route.
     pub jobs: u32,
     /// How long the run may take.
     pub timeout: Duration,
     /// What nodes do instead of their work.
     pub stubs: Vec<(String, Several<Stub>)>,
     /// Who answers agents, by node or by the name of the model.
-    pub models: Vec<(String, Script)>,
+    pub models: Vec<(String, Says)>,
     /// What requests are answered with.
     pub http: Vec<(String, Several<Answer>)>,
     /// What is decided at gates.
@@ -61,6 +66,13 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// What is to come out.
     pub expect: Expect,
+}
+
+impl Scenario {
+    /// Whether a stub may stand in for the node of this name.
+    pub fn stubs(&self, name: &str) -> bool {
+        self.stubs.iter().any(|(key, _)| stand::fits(key, name))
+    }
 }
 
 /// What the run of a scenario starts from.
@@ -96,6 +108,15 @@ impl<T> Several<T> {
             Self::Each(all) => Several::Each(all.into_iter().map(map).collect()),
         }
     }
+}
+
+/// What stands in for a model.
+#[derive(Debug, Clone)]
+pub enum Says {
+    /// A script.
+    Script(Script),
+    /// What a model said in an earlier run, to the same node.
+    Cassette(Arc<Cassette>),
 }
 
 /// What a node does instead of its work.
@@ -134,8 +155,8 @@ pub struct Verdict {
 pub struct Expect {
     /// How the run ends: an outcome, or `waiting`.
     pub outcome: String,
-    /// The nodes in the order in which they come to an end.
-    pub route: Option<Vec<String>>,
+    /// The nodes in the order in which they come to an end; those that stand together in any order.
+    pub route: Option<Vec<Vec<String>>>,
     /// Some of them, in this order.
     pub route_contains: Option<Vec<String>>,
     /// Nodes, by path.

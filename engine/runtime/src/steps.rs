@@ -48,8 +48,11 @@ impl Steps {
     /// Returns once the step is durable.
     pub(crate) async fn take(&self, step: SessionStep) -> Result<(), NotTaken> {
         let (durable, heard) = oneshot::channel();
-        let event =
-            Event::SessionAdvanced { node: Arc::clone(&self.node), attempt: self.attempt, step: Box::new(step) };
+        let event = Event::SessionAdvanced {
+            node: Arc::clone(&self.node),
+            attempt: self.attempt,
+            step: Box::new(step),
+        };
         // A driver that is gone takes nothing any more.
         self.report.send(Report { event, durable: Some(durable) }).map_err(|_| NotTaken::Over)?;
         heard.await.unwrap_or(Err(NotTaken::Over))

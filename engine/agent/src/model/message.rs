@@ -141,10 +141,6 @@ pub struct Answer {
 impl Answer {
     /// As a part of the conversation.
     pub fn message(&self) -> Message {
-        Message::Assistant {
-            text: self.text.clone(),
-            calls: self.calls.clone(),
-            opaque: self.opaque.clone(),
-        }
+        Message::Assistant { text: self.text.clone(), calls: self.calls.clone(), opaque: self.opaque.clone() }
     }
 }

@@ -10,7 +10,8 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Answer, Delta, Message, Model, ModelError, ModelFault, OnDelta, Origin, Price, Request, Stop, ToolCall, Usage,
+    Answer, Delta, Message, Model, ModelError, ModelFault, OnDelta, Origin, Price, Request, Stop, ToolCall,
+    Usage,
 };
 
 /// A script that cannot be read.
@@ -95,7 +96,8 @@ impl Scripted {
     /// the same session.
     pub fn new(name: impl Into<String>, script: Script, node: &str, round: u32, answered: usize) -> Self {
         let fits = |turn: &&Turn| {
-            turn.node.as_deref().is_none_or(|wanted| wanted == node) && turn.round.is_none_or(|wanted| wanted == round)
+            turn.node.as_deref().is_none_or(|wanted| wanted == node)
+                && turn.round.is_none_or(|wanted| wanted == round)
         };
         let turns = script
             .turns

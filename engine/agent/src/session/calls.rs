@@ -12,7 +12,7 @@ use super::hooks::Asked;
 use super::limits::{MOST_CALLS, SIDE_BY_SIDE};
 use super::step::Step;
 use crate::model::{Answer, Stop, ToolCall};
-use crate::tool::{Admission, Admitted, Calls, Effect, HostError, ToolOutcome};
+use crate::tool::{Admission, Admitted, Calls, Effect, FINISH, HostError, ToolOutcome};
 
 enum Planned {
     Refused(String),
@@ -61,7 +61,9 @@ impl Course<'_> {
         Ok(match hooks.before_tool(host, &tool, effect, admitted.arguments(), self.cancel).await? {
             Asked::Go(None) => Planned::Admitted(admitted),
             // What a hook wrote is no more than a model is trusted.
-            Asked::Go(Some(arguments)) => self.admit(&ToolCall { arguments, ..call.clone() }, &self.history.made),
+            Asked::Go(Some(arguments)) => {
+                self.admit(&ToolCall { arguments, ..call.clone() }, &self.history.made)
+            }
             Asked::No(why) => Planned::Refused(why),
         })
     }
@@ -88,7 +90,7 @@ impl Course<'_> {
                 }
                 None => self.admit(call, &self.history.made),
             };
-            let reads = matches!(&planned, Planned::Admitted(admitted) if admitted.effect() == Effect::Read)
+            let reads = matches!(&planned, Planned::Admitted(admitted) if admitted.effect() == Effect::Read && admitted.name() != FINISH)
                 && !self.history.pending.announced.contains_key(&number);
             if !reads && !group.is_empty() {
                 break;
@@ -101,7 +103,10 @@ impl Course<'_> {
         group
     }
 
-    async fn make(&mut self, group: Vec<(u32, ToolCall, Planned)>) -> Result<Vec<(u32, ToolOutcome)>, Stopped> {
+    async fn make(
+        &mut self,
+        group: Vec<(u32, ToolCall, Planned)>,
+    ) -> Result<Vec<(u32, ToolOutcome)>, Stopped> {
         let turn = self.history.turns;
         let mut made = Vec::new();
         let mut going = Vec::new();
@@ -131,7 +136,14 @@ impl Course<'_> {
                     }
                     if announced.is_none() {
                         let arguments = admitted.arguments().clone();
-                        self.record(Step::ToolCalled { turn, call: number, tool: tool.clone(), effect, arguments }).await?;
+                        self.record(Step::ToolCalled {
+                            turn,
+                            call: number,
+                            tool: tool.clone(),
+                            effect,
+                            arguments,
+                        })
+                        .await?;
                     }
                     going.push((number, tool, effect, admitted));
                 }

@@ -43,7 +43,12 @@ impl Guard {
     }
 
     /// It came to an end.
-    pub(super) fn returned(&mut self, tool: &str, arguments: &str, outcome: &ToolOutcome) -> Result<(), Stopped> {
+    pub(super) fn returned(
+        &mut self,
+        tool: &str,
+        arguments: &str,
+        outcome: &ToolOutcome,
+    ) -> Result<(), Stopped> {
         let (failed, text) = match outcome {
             ToolOutcome::Done(text) => (false, text.as_str()),
             ToolOutcome::Failed(text) => (true, text.as_str()),

@@ -96,7 +96,9 @@ impl History {
             Step::ToolCalled { call, effect, tool, arguments, .. } => {
                 self.tool_calls += 1;
                 self.made.add(tool);
-                self.pending.announced.insert(*call, CutOff { effect: *effect, arguments: arguments.clone() });
+                self.pending
+                    .announced
+                    .insert(*call, CutOff { effect: *effect, arguments: arguments.clone() });
             }
             Step::ToolReturned { call, outcome, .. } => {
                 self.pending.announced.remove(call);
@@ -137,12 +139,15 @@ impl History {
             .iter()
             .enumerate()
             .map(|(number, call)| {
-                let outcome = u32::try_from(number).ok().and_then(|number| self.pending.outcomes.get(&number));
+                let outcome =
+                    u32::try_from(number).ok().and_then(|number| self.pending.outcomes.get(&number));
                 let (ok, content) = match outcome {
                     Some(ToolOutcome::Done(text)) => (true, text.clone()),
                     Some(ToolOutcome::Failed(text)) => (false, text.clone()),
                     Some(ToolOutcome::Finish(_)) => (true, "finished".to_owned()),
-                    None => (false, format!("not tried: only the first {MOST_CALLS} calls of an answer are made")),
+                    None => {
+                        (false, format!("not tried: only the first {MOST_CALLS} calls of an answer are made"))
+                    }
                 };
                 ToolResult { id: call.id.clone(), name: call.name.clone(), content, ok }
             })

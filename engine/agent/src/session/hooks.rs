@@ -98,16 +98,13 @@ impl Hooks {
         cancel: &CancellationToken,
     ) -> Result<(), Stopped> {
         let data = || {
-            redacted(
-                json!({ "turn": turn, "system": request.system, "messages": request.messages }),
-                host,
-            )
+            redacted(json!({ "turn": turn, "system": request.system, "messages": request.messages }), host)
         };
         match self.noted(host, Event::BeforeModel, None, data, cancel).await {
             Ok(Some((mut data, true))) => {
                 let bad = |why: String| Stopped::Vetoed { hook: "before_model".to_owned(), reason: why };
                 if let Some(system) = data.get("system").and_then(Value::as_str) {
-                    request.system = system.to_owned();
+                    system.clone_into(&mut request.system);
                 }
                 request.messages = serde_json::from_value(data["messages"].take())
                     .map_err(|error| bad(format!("what a hook made of the conversation is none: {error}")))?;

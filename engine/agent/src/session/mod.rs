@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::hook::Event;
 use crate::context::{Family, Policy, compact, count_request, squeeze};
+use crate::hook::Event;
 use crate::model::{Answer, Delta, Message, Model, ModelError, ModelFault, Request, Stop};
 use crate::tool::{Notes, ToolHost, Toolbox};
 
@@ -34,8 +34,7 @@ use limits::SHORTEST_ANSWER;
 /// What a model is told when it said nothing.
 const SAY_SOMETHING: &str = "Your answer was empty. Go on with the task: call a tool, or finish.";
 /// What a model is told when its answer was cut off.
-const SAY_LESS: &str =
-    "Your answer was cut off because it was too long, and none of its calls were made. Go on in smaller steps.";
+const SAY_LESS: &str = "Your answer was cut off because it was too long, and none of its calls were made. Go on in smaller steps.";
 
 /// A session that can be run.
 pub struct Session {
@@ -63,7 +62,10 @@ pub struct Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("model", &self.model).field("limits", &self.limits).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("model", &self.model)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,7 +124,10 @@ impl Course<'_> {
         let answer = self.history.pending.answer.clone();
         let mut outcomes = self.history.pending.outcomes.clone();
         self.history.take(step);
-        if let Some(answer) = self.unheard.take() {
+        // The calls of an answer that was cut off are refused first, and then it is told so.
+        let refusing =
+            |answer: &Answer| answer.stop == Stop::Length && matches!(step, Step::ToolReturned { .. });
+        if let Some(answer) = self.unheard.take_if(|answer| !refusing(answer)) {
             drop(self.guard_calls(&answer));
         }
         let verdict = match step {
@@ -132,7 +137,8 @@ impl Course<'_> {
             }
             Step::ToolReturned { call, outcome, .. } if self.history.pending.answer.is_none() => {
                 outcomes.insert(*call, outcome.clone());
-                answer.map_or(Ok(()), |answer| self.guard_outcomes(&answer, &outcomes))
+                let made = answer.filter(|answer| answer.stop != Stop::Length);
+                made.map_or(Ok(()), |answer| self.guard_outcomes(&answer, &outcomes))
             }
             _ => Ok(()),
         };
@@ -190,7 +196,14 @@ impl Course<'_> {
         let model = &self.session.model;
         let asked = steady::request_digest(&request, &*self.session.host);
         let extent = Extent { window: model.window(), longest: model.longest_answer() };
-        self.record(Step::ModelCalled { turn, model: model.name().to_owned(), reserve, request: asked, extent }).await?;
+        self.record(Step::ModelCalled {
+            turn,
+            model: model.name().to_owned(),
+            reserve,
+            request: asked,
+            extent,
+        })
+        .await?;
         match self.ask(&request).await {
             Ok(answer) => {
                 self.measured = Some((self.estimate(&request), answer.usage.input));
@@ -202,10 +215,12 @@ impl Course<'_> {
                 self.heard(turn + 1, &answer).await
             }
             Err(error) => {
-                let spent = if error.maybe_billed { reserve } else { Spend { cost_micros: Some(0), tokens: 0 } };
+                let spent =
+                    if error.maybe_billed { reserve } else { Spend { cost_micros: Some(0), tokens: 0 } };
                 let message = self.session.host.redact(&error.to_string());
                 let fault = Some(error.fault);
-                self.record(Step::ModelFailed { turn, model: error.model.clone(), spent, message, fault }).await?;
+                self.record(Step::ModelFailed { turn, model: error.model.clone(), spent, message, fault })
+                    .await?;
                 match error.fault {
                     ModelFault::Cancelled => Err(Stopped::Lost),
                     ModelFault::TooLong if !self.shortened => {
@@ -248,8 +263,10 @@ impl Course<'_> {
     fn reserve(&self, request: &Request) -> Result<Spend, Stopped> {
         let input = self.estimate(request);
         let model = &self.session.model;
-        let reserve =
-            Spend { cost_micros: model.at_most(input, request.max_output), tokens: input + request.max_output };
+        let reserve = Spend {
+            cost_micros: model.at_most(input, request.max_output),
+            tokens: input + request.max_output,
+        };
         if let Some(limit) = self.session.limits.cost_micros {
             let unpriced = || Stopped::Unpriced(model.name().to_owned());
             let used = self.history.cost_micros.ok_or_else(unpriced)?;
@@ -284,7 +301,9 @@ impl Course<'_> {
     async fn heard(&mut self, next: u32, answer: &Answer) -> Result<Option<Option<Value>>, Stopped> {
         self.guard_calls(answer)?;
         if answer.stop == Stop::Length {
-            self.refuse_calls(answer).await?;
+            if self.history.pending.answer.is_some() {
+                self.refuse_calls(answer).await?;
+            }
             return self.correct(next, SAY_LESS, Stopped::CutOff).await.map(|()| None);
         }
         if !answer.calls.is_empty() {
@@ -306,7 +325,8 @@ impl Course<'_> {
 
     /// Tells the model once what was wrong; the second time in a row is the end.
     async fn correct(&mut self, turn: u32, text: &str, or: Stopped) -> Result<(), Stopped> {
-        let mut before = self.history.messages.iter().rev().skip_while(|said| matches!(said, Message::Tools { .. }));
+        let mut before =
+            self.history.messages.iter().rev().skip_while(|said| matches!(said, Message::Tools { .. }));
         before.next();
         if matches!(before.next(), Some(Message::User { text: told }) if told == text) {
             return Err(or);
@@ -360,4 +380,3 @@ impl Course<'_> {
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().chars().take(300).collect()
 }
-

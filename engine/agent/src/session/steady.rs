@@ -1,5 +1,5 @@
 //! What was said without its accidents: how long something took, when it was, where the workspace lay, in which order
-//! tests that run side by side came to an end. Two sessions that differ in nothing else were asked the same. Only ever
+//! tests that run side by side came to an end, and names that follow from such texts. Two sessions that differ in nothing else were asked the same. Only ever
 //! compares: nothing a model or a person sees goes through here.
 
 use std::sync::LazyLock;
@@ -23,6 +23,7 @@ static ACCIDENTS: LazyLock<Regex> = LazyLock::new(|| {
         | /tmp/[^\s:'"]+
         | \b thread\x20'[^']*'\x20 (\(\d+\))
         | \b pid\x20\d+ \b
+        | \b fence="[0-9a-f]{16}"
         | ^ [0-9a-f]{7,40} \x20 \d{4}-\d\d-\d\d \x20 blueprint: 
         "#,
     )
@@ -93,6 +94,7 @@ mod tests {
             ("in /tmp/.tmpAbC/x: gone", "in /tmp/.tmpDeF/x: gone"),
             ("thread 'mean' (17) panicked", "thread 'mean' (23) panicked"),
             ("test b ... ok\ntest a ... FAILED\n", "test a ... FAILED\ntest b ... ok\n"),
+            ("<untrusted fence=\"0123456789abcdef\">", "<untrusted fence=\"fedcba9876543210\">"),
             ("0a1b2c3 2026-11-21 blueprint: x", "9f8e7d6 2026-11-22 blueprint: x"),
             ("at 0x7fff12345678", "at 0x7ffe87654321"),
         ] {

@@ -4,5 +4,6 @@
 mod direct_host;
 mod external;
 mod mcp;
+mod session;
 mod tools;
 mod wire;

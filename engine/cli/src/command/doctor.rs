@@ -16,6 +16,15 @@ const MEMORY: &str = "sandbox.json";
 
 /// The isolation for the runs of this project. Refuses if there is none that holds.
 pub(crate) async fn backend(context: &Context) -> Result<Backend, CliError> {
+    choose(context, true).await
+}
+
+/// The same for tests, which leave nothing in the state folder of the project: what is found out is not remembered.
+pub(crate) async fn backend_of_a_test(context: &Context) -> Result<Backend, CliError> {
+    choose(context, false).await
+}
+
+async fn choose(context: &Context, remember: bool) -> Result<Backend, CliError> {
     let candidates: &[Backend] = match context.wanted() {
         Sandbox::Auto => &[Backend::Process, Backend::Bubblewrap],
         Sandbox::Process => &[Backend::Process],
@@ -42,8 +51,10 @@ pub(crate) async fn backend(context: &Context) -> Result<Backend, CliError> {
             let mut works = if remembered["key"] == key { remembered["works"].clone() } else { json!({}) };
             works[backend.name()] = json!(true);
             // Only a memory: without it, the next run tries again.
-            drop(private_folder(&context.state_dir()));
-            drop(std::fs::write(&path, json!({ "key": key, "works": works }).to_string()));
+            if remember {
+                drop(private_folder(&context.state_dir()));
+                drop(std::fs::write(&path, json!({ "key": key, "works": works }).to_string()));
+            }
             return Ok(*backend);
         }
         failures.push(report);

@@ -24,6 +24,8 @@ mod salvage;
 mod show;
 mod stand_in;
 mod status;
+mod test;
+mod transcript;
 
 pub(crate) use run::worded;
 
@@ -50,11 +52,18 @@ async fn obey(args: Args) -> Result<Exit, CliError> {
             let context = Context::new(global, Some(&settings))?;
             replay::replay(&context, &settings, &replay::Asked { what, base, secrets }).await
         }
+        Command::Test { names, sandbox } => {
+            let settings = crate::args::RunSettings { sandbox, ..crate::args::RunSettings::default() };
+            test::test(&Context::new(global, Some(&settings))?, &names).await
+        }
         Command::Resume { run, settings } => {
             run::resume(&Context::new(global, Some(&settings))?, &settings, run.as_deref()).await
         }
         Command::Status { run } => status::status(&plain()?, run.as_deref()).await,
-        Command::Logs { run, node, follow } => {
+        Command::Logs { run, node, follow: _, transcript: true } => {
+            transcript::transcript(&plain()?, run.as_deref(), node.as_deref()).await
+        }
+        Command::Logs { run, node, follow, transcript: false } => {
             logs::logs(&plain()?, run.as_deref(), node.as_deref(), follow).await
         }
         Command::Show { run, node } => show::show(&plain()?, run.as_deref(), node.as_deref()).await,

@@ -33,7 +33,11 @@ struct Source {
     secrets: BTreeMap<String, SecretSource>,
 }
 
-pub(crate) async fn replay(context: &Context, settings: &RunSettings, asked: &Asked) -> Result<Exit, CliError> {
+pub(crate) async fn replay(
+    context: &Context,
+    settings: &RunSettings,
+    asked: &Asked,
+) -> Result<Exit, CliError> {
     let engine = context.engine(Backend::None).await?;
     let Source { of, cassette, mut secrets } = source(context, &engine, &asked.what).await?;
     let program = cassette.program().map_err(|error| unusable(&error))?;
@@ -54,10 +58,13 @@ pub(crate) async fn replay(context: &Context, settings: &RunSettings, asked: &As
         jobs: settings.jobs.as_ref().map_or(cassette.head.jobs, |_| context.settings.jobs().get() as u32),
         by: user(context),
     };
-    let driver = engine.replay(&cassette, replay, progress.observer()).await.map_err(|error| match error {
-        StartError::NoBase(_) => start_failed(error).hint("fetch it, or name another commit with `--base REF`"),
-        error => start_failed(error),
-    })?;
+    let driver =
+        engine.replay(&cassette, replay, progress.observer()).await.map_err(|error| match error {
+            StartError::NoBase(_) => {
+                start_failed(error).hint("fetch it, or name another commit with `--base REF`")
+            }
+            error => start_failed(error),
+        })?;
     drive(context, settings, &engine, driver, progress, &id).await?;
     let opened = engine.open_with_entries(&id).await.map_err(start_failed)?;
     let came = engine.cassette(&opened).map_err(|error| from_error(Exit::Environment, &error))?;
@@ -67,7 +74,12 @@ pub(crate) async fn replay(context: &Context, settings: &RunSettings, asked: &As
 }
 
 /// Writes what the outside world said in a run: `run --record`.
-pub(crate) async fn record(context: &Context, engine: &Engine, id: &str, file: &Path) -> Result<(), CliError> {
+pub(crate) async fn record(
+    context: &Context,
+    engine: &Engine,
+    id: &str,
+    file: &Path,
+) -> Result<(), CliError> {
     let opened = engine.open_with_entries(id).await.map_err(start_failed)?;
     let written = engine.cassette(&opened).and_then(|cassette| cassette.write(&context.cwd.join(file)));
     written.map_err(|error| {
@@ -115,7 +127,8 @@ fn say(context: &Context, of: &str, id: &str, cassette: &Cassette, found: &Compa
             0 => String::new(),
             count => format!(", {} in accidents such as times only", steps(count)),
         };
-        let whole = if cassette.head.outcome.is_some() { "route and diff" } else { "as far as the recording goes" };
+        let whole =
+            if cassette.head.outcome.is_some() { "route and diff" } else { "as far as the recording goes" };
         terminal::line(&format!("identical: {whole} ({} compared{accidents})", steps(found.compared)));
         return;
     };
@@ -123,7 +136,12 @@ fn say(context: &Context, of: &str, id: &str, cassette: &Cassette, found: &Compa
     terminal::line(&format!("  recorded: {}", clean(&first.recorded)));
     terminal::line(&format!("  came:     {}", clean(&first.came)));
     for difference in rest {
-        terminal::line(&format!("then at {}: {} became {}", place(difference), clean(&difference.recorded), clean(&difference.came)));
+        terminal::line(&format!(
+            "then at {}: {} became {}",
+            place(difference),
+            clean(&difference.recorded),
+            clean(&difference.came)
+        ));
     }
 }
 

@@ -291,8 +291,13 @@ fn refuse_missing_models(
 }
 
 fn known_inputs(specs: &[InputSpec]) -> String {
-    let names: Vec<String> = specs.iter().map(|spec| format!("{} ({})", spec.name, spec.type_name())).collect();
-    if names.is_empty() { "it takes no inputs".to_owned() } else { format!("its inputs are {}", names.join(", ")) }
+    let names: Vec<String> =
+        specs.iter().map(|spec| format!("{} ({})", spec.name, spec.type_name())).collect();
+    if names.is_empty() {
+        "it takes no inputs".to_owned()
+    } else {
+        format!("its inputs are {}", names.join(", "))
+    }
 }
 
 /// Where secrets are read: of `--secret NAME=SOURCE`.

@@ -43,7 +43,11 @@ pub(crate) fn stand_ins(
         if !named.contains(&alias) {
             let message = format!("no agent of `{}` asks for the model `{}`", program.name, clean(alias));
             let error = CliError::usage(message);
-            return Err(if named.is_empty() { error } else { error.hint(format!("they ask for {}", named.join(", "))) });
+            return Err(if named.is_empty() {
+                error
+            } else {
+                error.hint(format!("they ask for {}", named.join(", ")))
+            });
         }
         let stand_in = match model.strip_prefix("scripted/") {
             None => StandIn::Model(model.to_owned()),

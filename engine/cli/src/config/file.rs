@@ -109,7 +109,8 @@ impl Reader<'_> {
     /// name an address would be told the key.
     fn models(&mut self, range: Range<usize>) {
         let read = self.text.parse::<toml::Table>().map_err(|error| error.to_string());
-        let table = read.map(|mut table| table.remove("models").unwrap_or(toml::Value::Table(toml::Table::new())));
+        let table =
+            read.map(|mut table| table.remove("models").unwrap_or(toml::Value::Table(toml::Table::new())));
         let models = table
             .and_then(|table| table.try_into::<ModelsConfig>().map_err(|error| error.message().to_owned()));
         let place = self.place(range);
@@ -145,7 +146,9 @@ impl Reader<'_> {
             Err(reason) => wrong(format!("cannot be read: {}", plain(&reason))),
             Ok(hooks) => {
                 if let Err(errors) = HookTable::compile(&hooks, &Builtins::default()) {
-                    errors.iter().for_each(|error| wrong(format!("cannot be used: {}", plain(&error.to_string()))));
+                    errors
+                        .iter()
+                        .for_each(|error| wrong(format!("cannot be used: {}", plain(&error.to_string()))));
                 }
                 self.layer.hooks = Some(hooks);
             }
@@ -156,7 +159,8 @@ impl Reader<'_> {
         // The right name in the wrong table is more likely than a near name in the right one.
         let elsewhere = Key::ALL.into_iter().find(|key| key.leaf() == name).map(Key::name);
         let here = Key::ALL.into_iter().filter(|key| key.section() == section).map(Key::leaf);
-        let tables = ["limits", "toolchains", "models", "hooks"].into_iter().filter(|_| section == Section::Top);
+        let tables =
+            ["limits", "toolchains", "models", "hooks"].into_iter().filter(|_| section == Section::Top);
         let suggestion = elsewhere.or_else(|| nearest(name, here.chain(tables))).map(str::to_owned);
         let place = self.place(range);
         self.errors.push(ConfigError::unknown(place, name, suggestion));

@@ -67,7 +67,9 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
     let project = read(Owner::Project, &sources.project);
     let user = read(Owner::User, &sources.user);
     let place = |source: &Option<(PathBuf, String)>| {
-        source.as_ref().map(|(path, text)| super::origin::Place::new(path, text, text.find("[models").unwrap_or(0)))
+        source
+            .as_ref()
+            .map(|(path, text)| super::origin::Place::new(path, text, text.find("[models").unwrap_or(0)))
     };
     let mut models = user.models.clone().unwrap_or_default();
     for (alias, names) in project.models.clone().unwrap_or_default().aliases {

@@ -90,10 +90,8 @@ pub(crate) fn spending(state: &State) -> Option<String> {
     if spent.unpriced_calls > 0 {
         text = format!("{text} and {} whose price is not known", plural(spent.unpriced_calls, "call"));
     }
-    let mut origins: Vec<&str> = state
-        .instances()
-        .filter_map(|(_, instance)| instance.session.as_ref()?.origin.as_deref())
-        .collect();
+    let mut origins: Vec<&str> =
+        state.instances().filter_map(|(_, instance)| instance.session.as_ref()?.origin.as_deref()).collect();
     origins.sort_unstable();
     origins.dedup();
     match origins.as_slice() {

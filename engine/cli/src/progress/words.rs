@@ -104,11 +104,19 @@ pub(crate) fn event_line(event: &Event, state: &State) -> Option<(String, Phase,
         Event::SessionAdvanced { node, step, .. } => {
             let turn = step.turn;
             let (phase, text) = match &step.did {
-                Did::CallModel { model, .. } => (Phase::Running, format!("turn {turn}: asks {}", clean(model))),
+                Did::CallModel { model, .. } => {
+                    (Phase::Running, format!("turn {turn}: asks {}", clean(model)))
+                }
                 Did::HearModel { model, origin, ok: true, spent } => {
-                    let cost = spent.cost_micros.map_or_else(|| "price unknown".to_owned(), |cost| format!("${}", usd(cost)));
+                    let cost = spent
+                        .cost_micros
+                        .map_or_else(|| "price unknown".to_owned(), |cost| format!("${}", usd(cost)));
                     let real = if origin == "provider" { String::new() } else { format!(", {origin} model") };
-                    let text = format!("turn {turn}: {} answered, {} tokens, {cost}{real}", clean(model), spent.tokens);
+                    let text = format!(
+                        "turn {turn}: {} answered, {} tokens, {cost}{real}",
+                        clean(model),
+                        spent.tokens
+                    );
                     (Phase::Running, text)
                 }
                 Did::HearModel { model, ok: false, .. } => {

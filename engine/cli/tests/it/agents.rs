@@ -29,7 +29,12 @@ fn kinds(lab: &Lab) -> Vec<String> {
         .iter()
         .filter_map(|event| {
             let step = event["event"]["session_advanced"]["step"].as_object()?;
-            Some(step.keys().find(|key| !matches!(key.as_str(), "turn" | "detail")).cloned().unwrap_or_default())
+            Some(
+                step.keys()
+                    .find(|key| !matches!(key.as_str(), "turn" | "detail"))
+                    .cloned()
+                    .unwrap_or_default(),
+            )
         })
         .collect()
 }
@@ -72,7 +77,8 @@ text = "Done."
 /// Each hostile or helpless model, and how its node ends.
 #[test]
 fn every_guard_ends_the_session() {
-    let call = |tool: &str, args: &str| format!("[[turn]]\n[[turn.call]]\ntool = \"{tool}\"\nargs = {{ {args} }}\n");
+    let call =
+        |tool: &str, args: &str| format!("[[turn]]\n[[turn.call]]\ntool = \"{tool}\"\nargs = {{ {args} }}\n");
     let many = |n: usize| -> String {
         let calls = "[[turn.call]]\ntool = \"fs.read\"\nargs = { path = \"src/main.txt\", start = 1 }\n";
         format!("[[turn]]\n{}", calls.repeat(n))
@@ -100,11 +106,17 @@ fn every_guard_ends_the_session() {
         ("nothing", "[[turn]]\n[[turn]]\n".to_owned(), "agent", "answered with nothing"),
         (
             "cut off",
-            "[[turn]]\ntext = \"a\"\nstop = \"length\"\n[[turn]]\ntext = \"b\"\nstop = \"length\"\n".to_owned(),
+            "[[turn]]\ntext = \"a\"\nstop = \"length\"\n[[turn]]\ntext = \"b\"\nstop = \"length\"\n"
+                .to_owned(),
             "agent",
             "cut off at their greatest length",
         ),
-        ("refusal", "[[turn]]\ntext = \"I will not.\"\nstop = \"refusal\"\n".to_owned(), "agent", "refused: I will not."),
+        (
+            "refusal",
+            "[[turn]]\ntext = \"I will not.\"\nstop = \"refusal\"\n".to_owned(),
+            "agent",
+            "refused: I will not.",
+        ),
         ("ten thousand calls at once", many(10_000), "agent", "three times in a row"),
         ("no answer", "[[turn]]\nfault = \"auth\"\n".to_owned(), "llm", "the script says so"),
     ];
@@ -121,7 +133,9 @@ fn every_guard_ends_the_session() {
 #[test]
 fn a_wide_answer_is_cut_to_what_is_looked_at() {
     let calls: String = (1..=200)
-        .map(|n| format!("[[turn.call]]\ntool = \"fs.read\"\nargs = {{ path = \"src/main.txt\", start = {n} }}\n"))
+        .map(|n| {
+            format!("[[turn.call]]\ntool = \"fs.read\"\nargs = {{ path = \"src/main.txt\", start = {n} }}\n")
+        })
         .collect();
     let lab = lab(THINK, &format!("[[turn]]\n{calls}[[turn]]\ntext = \"Done.\"\n"));
     lab.say(&["run", "think"]);
@@ -199,7 +213,12 @@ tools = ["shell", "fs.*"]
     let state = lab.state();
     let found = files_with(&state, SECRET.as_bytes());
     // The blueprint itself is stored with the run, and this one has it in a file of its own.
-    assert!(found.iter().all(|path| path.starts_with(state.join("journal.db")) || path.ends_with("journal.db-wal")), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .all(|path| path.starts_with(state.join("journal.db")) || path.ends_with("journal.db-wal")),
+        "{found:?}"
+    );
     let transcript = agent_record(&lab).to_string();
     assert!(!transcript.contains(SECRET));
 }
@@ -243,9 +262,15 @@ text = "Done."
     lab.write("server.py", SERVER);
     lab.commit();
     let said = lab.say(&["run", "think"]).ends(0);
-    let transcript = agent_transcript(&lab);
+    let transcript = lab.say(&["logs", &lab.run(), "think", "--transcript"]).ends(0).out;
     assert!(transcript.contains("a project"), "{said}\n{transcript}");
     assert!(!transcript.contains("root:"), "{transcript}");
+    let lines = lab.say(&["logs", &lab.run(), "--transcript", "--format", "json"]).ends(0).out;
+    assert_eq!(
+        lines.lines().count(),
+        agent_transcript(&lab).lines().count(),
+        "the file kept at the end is the same"
+    );
 }
 
 #[test]
@@ -274,13 +299,80 @@ args  = ["nodes.think.cause"]
     let said = lab.say(&["run", "think"]).ends(0);
     said.mentions("wind").conceals("root:");
     assert!(lab.diff(&lab.run()).contains("+Find it."));
-    let wrong = super::agents::lab(&node.replace("wind", "wind\\\", \\\"x\\\": \\\"").replace("cause = \"string\"", "cause = \"number\""), "");
+    let wrong = super::agents::lab(
+        &node
+            .replace("wind", "wind\\\", \\\"x\\\": \\\"")
+            .replace("cause = \"string\"", "cause = \"number\""),
+        "",
+    );
     assert!(!wrong.say(&["run", "think"]).status.success());
+}
+
+/// What a round is told: the rules of the project, and what the round before failed with.
+#[test]
+fn a_further_round_is_told_what_went_wrong_and_the_rules_of_the_project() {
+    let node = r#"
+[nodes.think]
+agent = { prompt = "Mend it.", model = "scripted/model.toml" }
+tools = ["fs.*"]
+[nodes.verify]
+needs  = ["think"]
+shell  = "sh"
+run    = "echo 'error: the answer is missing'; grep -q 42 answer.txt"
+repair = { from = "think", rounds = 3 }
+"#;
+    let script = r#"
+[[turn]]
+round = 1
+[[turn.call]]
+tool = "fs.write"
+args = { path = "answer.txt", content = "41\n" }
+[[turn]]
+round = 1
+text = "Done."
+[[turn]]
+round = 2
+[[turn.call]]
+tool = "fs.edit"
+args = { path = "answer.txt", old = "41", new = "42" }
+[[turn]]
+round = 2
+text = "Done now."
+"#;
+    let lab = lab(node, script);
+    lab.write("AGENTS.md", "Numbers are even here.\n");
+    lab.commit();
+    let hooks = lab.beside("home/.config/blueprint");
+    std::fs::create_dir_all(&hooks).unwrap();
+    // A hook that looks on is the witness of what the model is told.
+    std::fs::write(
+        hooks.join("config.toml"),
+        format!(
+            "[[hooks]]\nname = \"watch\"\nevent = \"before_model\"\nobserve = true\nhandler = {{ command = [\"/bin/sh\", \"-c\", \"cat >> {}/told; echo >> {}/told\"] }}\n",
+            hooks.display(),
+            hooks.display()
+        ),
+    )
+    .unwrap();
+    lab.say(&["run", "think"]).ends(0);
+    let told = std::fs::read_to_string(hooks.join("told")).unwrap();
+    let told: Vec<&str> = told.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(told.len(), 4);
+    assert!(told[0].contains("Numbers are even here.") && !told[0].contains("round"), "{}", told[0]);
+    assert!(
+        told[2].contains("This is round 2") && told[2].contains("error: the answer is missing"),
+        "{}",
+        told[2]
+    );
+    assert_eq!(lab.show(&lab.run(), "think")["record"]["rules"], serde_json::json!(["AGENTS.md"]));
 }
 
 fn agent_transcript(lab: &Lab) -> String {
     let digest = agent_record(lab)["record"]["transcript"].as_str().unwrap().to_owned();
-    let found: Vec<_> = walk(&lab.state().join("blobs")).into_iter().filter(|path| path.to_string_lossy().replace('/', "").ends_with(&digest)).collect();
+    let found: Vec<_> = walk(&lab.state().join("blobs"))
+        .into_iter()
+        .filter(|path| path.to_string_lossy().replace('/', "").ends_with(&digest))
+        .collect();
     std::fs::read_to_string(&found[0]).unwrap()
 }
 
@@ -336,8 +428,8 @@ fn killed_between_any_two_steps_a_session_goes_on() {
         lab.write("blueprints/think/model.toml", &script(&counter.display().to_string()));
         lab.blueprint("think", THINK);
         let at = format!("{position}");
-        let killed =
-            lab.say_with(&[("BLUEPRINT_CRASH_AFTER_EVENT", &at)], &[&["run", "think"][..], &settings].concat());
+        let killed = lab
+            .say_with(&[("BLUEPRINT_CRASH_AFTER_EVENT", &at)], &[&["run", "think"][..], &settings].concat());
         if !killed.was_killed() {
             killed.ends(0);
             assert!(position > 15, "the session has {position} events only");

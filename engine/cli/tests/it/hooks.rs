@@ -103,7 +103,10 @@ fn hooks_stand_at_runs_and_nodes_too() {
 #[test]
 fn hooks_of_a_project_are_refused() {
     let lab = lab("", &[]);
-    lab.write("blueprint.toml", "[[hooks]]\nname = \"x\"\nevent = \"before_tool\"\nhandler = { command = [\"/bin/true\"] }\n");
+    lab.write(
+        "blueprint.toml",
+        "[[hooks]]\nname = \"x\"\nevent = \"before_tool\"\nhandler = { command = [\"/bin/true\"] }\n",
+    );
     lab.commit();
     lab.say(&["run", "think"]).ends(2).mentions("only the user's own settings file can name them");
 }
@@ -111,8 +114,14 @@ fn hooks_of_a_project_are_refused() {
 #[test]
 fn hooks_that_make_no_sense_are_errors_before_anything_starts() {
     for (text, said) in [
-        ("[[hooks]]\nname = \"x\"\nevent = \"before_tol\"\nhandler = { command = [\"/bin/true\"] }\n", "before_tool"),
-        ("[[hooks]]\nname = \"x\"\nevent = \"before_tool\"\nmatch = { tool_glob = \"[\" }\nhandler = { command = [\"/bin/true\"] }\n", "cannot be used"),
+        (
+            "[[hooks]]\nname = \"x\"\nevent = \"before_tol\"\nhandler = { command = [\"/bin/true\"] }\n",
+            "before_tool",
+        ),
+        (
+            "[[hooks]]\nname = \"x\"\nevent = \"before_tool\"\nmatch = { tool_glob = \"[\" }\nhandler = { command = [\"/bin/true\"] }\n",
+            "cannot be used",
+        ),
         ("[[hooks]]\nname = \"x\"\nevent = \"before_tool\"\nhandler = {}\n", "cannot be used"),
     ] {
         let lab = lab(text, &[]);

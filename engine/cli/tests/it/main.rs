@@ -21,6 +21,7 @@ mod output;
 mod repair;
 mod replay;
 mod requests;
+mod scenarios;
 mod secrets;
 mod signals;
 mod trouble;

@@ -120,7 +120,10 @@ fn a_missing_key_is_named_before_anything_is_asked() {
 #[test]
 fn an_overloaded_provider_is_left_for_the_next_one() {
     let wire = Wire::start();
-    let broken = Server::answering(vec![("401 Unauthorized", "{\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\"message\":\"no\"}}")]);
+    let broken = Server::answering(vec![(
+        "401 Unauthorized",
+        "{\"type\":\"error\",\"error\":{\"type\":\"authentication_error\",\"message\":\"no\"}}",
+    )]);
     let settings = anthropic(wire.port)
         .replace("coding = [\"near/claude-test\"]", "coding = [\"far/claude-test\", \"near/claude-test\"]")
         + &format!(
@@ -140,6 +143,14 @@ fn a_project_cannot_say_where_keys_are_sent() {
     lab.commit();
     run(&lab).ends(2).mentions("may only hold `aliases` in a project");
     assert_eq!(wire.log().len(), 0);
+}
+
+#[test]
+fn a_conversation_that_fits_no_model_ends_the_node() {
+    let wire = Wire::start();
+    let lab = lab("scenario overflow", "", &anthropic(wire.port));
+    run(&lab).ends(1).mentions("does not fit the model any more");
+    assert_eq!(lab.show(&lab.run(), "think")["failure"]["class"], "agent");
 }
 
 #[test]

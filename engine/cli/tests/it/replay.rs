@@ -108,7 +108,10 @@ fn say(lab: &Lab, args: &[&str]) -> super::lab::Said {
 /// Whether the tests of the project succeed, asked of cargo itself.
 fn is_green(lab: &Lab) -> bool {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["test", "--offline", "--quiet"]).current_dir(lab.project()).env("CARGO_TARGET_DIR", lab.beside("target"));
+    cargo
+        .args(["test", "--offline", "--quiet"])
+        .current_dir(lab.project())
+        .env("CARGO_TARGET_DIR", lab.beside("target"));
     cargo.output().unwrap().status.success()
 }
 
@@ -118,7 +121,9 @@ fn a_failing_test_is_fixed_in_two_rounds_and_replayed() {
     let model = "coding=scripted/../script.toml";
     let recorded = ["run", "fix-failing-test", "--model", model, "--record", "fix.cassette"];
     let said = say(&lab, &recorded).ends(0);
-    said.mentions("scripted model").mentions("round 2 of its repair begins").mentions("recorded in fix.cassette");
+    said.mentions("scripted model")
+        .mentions("round 2 of its repair begins")
+        .mentions("recorded in fix.cassette");
     let run = lab.run();
     let events = lab.events(&run).len();
     let diff = lab.diff(&run);
@@ -160,14 +165,21 @@ fn a_failing_test_is_fixed_in_two_rounds_and_replayed() {
     let differs = say(&lab, &["replay", "other.cassette", "--format", "json", "--quiet"]).ends(1);
     let last = differs.json_lines().pop().unwrap();
     let first = &last["differences"][0];
-    assert_eq!((&first["node"], &first["round"], &first["turn"]), (&"fix".into(), &2.into(), &2.into()), "{last}");
+    assert_eq!(
+        (&first["node"], &first["round"], &first["turn"]),
+        (&"fix".into(), &2.into(), &2.into()),
+        "{last}"
+    );
     assert!(first["what"].as_str().unwrap().contains("fs.edit"), "{last}");
 
     // Another base: reality differs at the first thing the model looks at.
     lab.write("src/lib.rs", &BROKEN.replace("//! Means.", "//! Means of whole numbers."));
     lab.commit();
     let said = say(&lab, &["replay", &run, "--base", "HEAD", "--quiet"]).ends(1);
-    assert!(said.out.contains("differs first at `fix`, round 1, turn 1: the result of `fs.read`, line 1"), "{said}");
+    assert!(
+        said.out.contains("differs first at `fix`, round 1, turn 1: the result of `fs.read`, line 1"),
+        "{said}"
+    );
     assert!(said.out.contains("Means of whole numbers."), "{said}");
     assert_eq!(lab.events(&run).len(), events);
 }
@@ -183,30 +195,46 @@ fn small(node: &str, script: &str) -> Lab {
 
 const THINK: &str = "[nodes.think]\nagent = { prompt = \"Think.\", model = \"scripted/model.toml\" }\ntools = [\"fs.*\", \"shell\"]\n";
 
-/// Killed at every position and resumed, a recorded session is still the one session that it is to whoever replays it;
-/// and a replay that is killed goes on as a replay.
+/// Killed in the middle of a session and resumed, a recorded session is still the one session that it is to whoever
+/// replays it; and a replay that is killed goes on as a replay, with the answers of its own round.
 #[test]
 fn killed_runs_and_killed_replays_are_the_same_in_the_end() {
-    let script = "[[turn]]\n[[turn.call]]\ntool = \"shell\"\nargs = { command = \"echo 1 >> made\" }\n[[turn]]\n[[turn.call]]\ntool = \"fs.read\"\nargs = { path = \"made\" }\n[[turn]]\ntext = \"Done.\"\n";
+    let node = format!(
+        "{THINK}[nodes.verify]\nneeds = [\"think\"]\nrun = \"test -e second\"\nworkspace = \"read\"\nrepair = {{ from = \"think\", rounds = 2 }}\n"
+    );
+    let turn = |round: u32, what: &str| {
+        format!(
+            "[[turn]]\nround = {round}\n[[turn.call]]\ntool = \"shell\"\nargs = {{ command = \"{what}\" }}\n"
+        )
+    };
+    let end = |round: u32| format!("[[turn]]\nround = {round}\ntext = \"Done with {round}.\"\n");
+    let script =
+        [turn(1, "echo 1 >> made"), end(1), turn(2, "echo 2 >> made; touch second"), end(2)].concat();
     let settings = ["--sync", "normal", "--quiet"];
-    for position in [4, 6, 7, 8, 9, 11] {
-        let lab = small(THINK, script);
-        let at = position.to_string();
+    let whole = small(&node, &script);
+    whole.say(&[&["run", "think"][..], &settings].concat()).ends(0);
+    let events = whole.events(&whole.run());
+    let steps = events.iter().filter(|event| !event["event"]["session_advanced"].is_null());
+    let positions: Vec<String> = steps.map(|event| event["seq"].to_string()).collect();
+    assert_eq!(positions.len(), 12, "two rounds of two turns and one call each");
+    for at in positions.iter().step_by(2).chain(positions.last()) {
+        let lab = small(&node, &script);
         let crash = [("BLUEPRINT_CRASH_AFTER_EVENT", at.as_str())];
-        assert!(lab.say_with(&crash, &[&["run", "think"][..], &settings].concat()).was_killed(), "at {position}");
+        assert!(lab.say_with(&crash, &[&["run", "think"][..], &settings].concat()).was_killed(), "at {at}");
         let run = lab.run();
         wait_for_orphans(&run);
         lab.say(&[&["resume", &run][..], &settings].concat()).ends(0);
         let said = lab.say(&[&["replay", &run][..], &settings].concat()).ends(0);
-        assert!(said.out.contains("identical: route and diff"), "killed at {position}: {said}");
+        assert!(said.out.contains("identical: route and diff"), "killed at {at}: {said}");
 
-        assert!(lab.say_with(&crash, &[&["replay", &run][..], &settings].concat()).was_killed(), "at {position}");
+        assert!(lab.say_with(&crash, &[&["replay", &run][..], &settings].concat()).was_killed(), "at {at}");
         let replay = lab.run();
         wait_for_orphans(&replay);
         lab.say(&[&["resume", &replay][..], &settings].concat()).ends(0);
-        assert_eq!(lab.diff(&replay), lab.diff(&run), "a replay killed at {position}");
-        let origins = lab.show(&replay, "think").to_string();
-        assert!(origins.contains("\"origin\":\"recorded\""), "a replay killed at {position} asked somebody: {origins}");
+        assert_eq!(lab.diff(&replay), lab.diff(&run), "a replay killed at {at}");
+        let shown = lab.show(&replay, "think").to_string();
+        assert!(shown.contains("Done with 2."), "a replay killed at {at} heard of another round: {shown}");
+        assert!(shown.contains("\"origin\":\"recorded\""), "a replay killed at {at} asked somebody: {shown}");
     }
 }
 
@@ -215,24 +243,37 @@ fn killed_runs_and_killed_replays_are_the_same_in_the_end() {
 #[test]
 fn failures_are_replayed_as_they_were() {
     let list = "[[turn]]\n[[turn.call]]\ntool = \"fs.list\"\n";
-    let priced = format!("price = {{ input = 1000.0, output = 1000.0 }}\n{list}[[turn]]\ntext = \"Done.\"\n");
+    let price = "price = { input = 1000.0, output = 1000.0 }\n";
+    let dear = list.replace("[[turn]]\n", "[[turn]]\nusage = { input = 5000, output = 5000 }\n");
+    let first = "[nodes.first]\nrun = \"test -e nothing\"\nretry = { attempts = 3, backoff = \"1ms\", on = [\"command\"] }\n";
+    let write = "[[turn]]\n[[turn.call]]\ntool = \"fs.write\"\nargs = { path = \"x\", content = \"x\" }\n";
     let cases = [
-        ("a fault of the model", THINK.to_owned(), format!("{list}[[turn]]\nfault = \"auth\"\n"), "(llm)"),
-        ("no money", format!("[budget]\ncost_usd = 0.05\n{THINK}"), priced.clone(), "the money of the run"),
-        ("no money of its own", THINK.replace("toml\" }", "toml\", max_cost_usd = 12.0 }"), priced, "(budget)"),
+        (
+            "a fault of the model",
+            THINK.to_owned(),
+            format!("{list}[[turn]]\nfault = \"auth\"\n"),
+            "no model answered",
+        ),
+        (
+            "no money",
+            format!("[budget]\ncost_usd = 0.05\n{THINK}"),
+            format!("{price}{list}"),
+            "the money of the run",
+        ),
+        (
+            "its own money",
+            THINK.replace("toml\" }", "toml\", max_cost_usd = 12.0 }"),
+            format!("{price}{dear}{dear}"),
+            "$12",
+        ),
         ("a guard", THINK.to_owned(), list.repeat(5), "three times in a row"),
         ("a tool that does not exist", THINK.replace("shell", "shel"), list.to_owned(), "matches no tool"),
-        (
-            "three tries",
-            format!("{THINK}retry = {{ attempts = 3, backoff = \"1ms\", on = [\"command\", \"infra\"] }}\n").replace("[nodes.think]\n", "[nodes.first]\nrun = \"true\"\n[nodes.think]\nneeds = [\"first\"]\n"),
-            format!("{list}[[turn]]\nfault = \"overloaded\"\n"),
-            "the script says so",
-        ),
+        ("three tries", format!("{first}{THINK}needs = [\"first\"]\n"), list.to_owned(), "exited with 1"),
         (
             "items",
             format!("{THINK}each = \"['a', 'b', 'c']\"\n").replace("Think.", "Think of {{ item }}."),
-            format!("{list}[[turn]]\n[[turn.call]]\ntool = \"fs.write\"\nargs = {{ path = \"x\", content = \"x\" }}\n[[turn]]\nfault = \"billing\"\n"),
-            "the script says so",
+            format!("{list}{write}[[turn]]\nfault = \"billing\"\n"),
+            "no model answered",
         ),
     ];
     for (name, node, script, message) in cases {
@@ -244,6 +285,28 @@ fn failures_are_replayed_as_they_were() {
         assert!(said.out.contains("identical: route and diff"), "{name}: {said}");
         said.ends(0);
     }
+}
+
+/// What stands in for a model is part of the run: it is resumed without the file, and says what it is.
+#[test]
+fn a_script_in_place_of_a_model_is_kept_with_the_run() {
+    let node = THINK.replace("scripted/model.toml", "coding");
+    let lab = small(&node, "");
+    std::fs::write(
+        lab.beside("said.toml"),
+        "[[turn]]\n[[turn.call]]\ntool = \"fs.list\"\n[[turn]]\ntext = \"Done.\"\n",
+    )
+    .unwrap();
+    lab.say(&["run", "think"]).ends(3).mentions("has no model");
+    let asked = ["run", "think", "--model", "coding=scripted/../said.toml"];
+    assert!(lab.say_with(&[("BLUEPRINT_CRASH_AFTER_EVENT", "6")], &asked).was_killed());
+    std::fs::remove_file(lab.beside("said.toml")).unwrap();
+    let run = lab.run();
+    wait_for_orphans(&run);
+    lab.say(&["resume", &run]).ends(0).mentions("scripted model");
+    lab.say(&asked).ends(2).mentions("cannot be read");
+    std::fs::write(lab.beside("said.toml"), "[[turns]]\n").unwrap();
+    lab.say(&asked).ends(2).mentions("cannot be read").mentions("turns");
 }
 
 /// Servers and people are not asked again; a secret is in no cassette.
@@ -271,7 +334,8 @@ gate  = {{ ask = "Keep it?" }}
     );
     lab.blueprint("parts", &node);
     let token = [("TOKEN", SECRET)];
-    lab.say_with(&token, &["run", "parts", "--secret", "token=env:TOKEN", "--record", "early.cassette"]).ends(75);
+    lab.say_with(&token, &["run", "parts", "--secret", "token=env:TOKEN", "--record", "early.cassette"])
+        .ends(75);
     let run = lab.run();
     lab.say_with(&token, &["approve", &run, "keep", "--resume"]).ends(0);
     let said = lab.say_with(&token, &["replay", &run]).ends(0);
@@ -294,7 +358,10 @@ fn what_cannot_be_replayed_is_said() {
     lab.say(&["run", "think", "--record", "it.cassette", "--quiet"]).ends(0);
     let run = lab.run();
     lab.say(&["fork", &run, "--from", "think", "--quiet"]).ends(0);
-    lab.say(&["replay", &lab.run()]).ends(2).mentions("is a fork of").mentions(&format!("blueprint replay {run}"));
+    lab.say(&["replay", &lab.run()])
+        .ends(2)
+        .mentions("is a fork of")
+        .mentions(&format!("blueprint replay {run}"));
     lab.say(&["replay", &run, "--base", "nowhere"]).ends(3).mentions("names no commit");
     lab.say(&["replay", &run, "--quiet"]).ends(0);
     lab.say(&["fork", &lab.run(), "--from", "think"]).ends(3).mentions("is a replay");
@@ -315,5 +382,7 @@ fn what_cannot_be_replayed_is_said() {
     other.write("it.cassette", &text);
     other.say(&["replay", "it.cassette"]).ends(3).mentions("has neither the commit").mentions("--base REF");
 
-    lab.say(&["run", "think", "--model", "coding=scripted/x"]).ends(2).mentions("no agent of `think` asks for the model `coding`");
+    lab.say(&["run", "think", "--model", "coding=scripted/x"])
+        .ends(2)
+        .mentions("no agent of `think` asks for the model `coding`");
 }

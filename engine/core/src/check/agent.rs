@@ -35,7 +35,9 @@ impl Compiler<'_> {
         let system = agent.system.as_ref().and_then(|text| self.text_or_file(source, text, names, place));
         let mind = self.mind(source, agent, system)?;
         let max_turns = agent.max_turns.as_ref().map_or(Agent::TURNS, |turns| turns.value);
-        if let Some(written) = agent.max_turns.as_ref().filter(|_| !(1..=Agent::MOST_TURNS).contains(&max_turns)) {
+        if let Some(written) =
+            agent.max_turns.as_ref().filter(|_| !(1..=Agent::MOST_TURNS).contains(&max_turns))
+        {
             self.findings.push(
                 Finding::new(
                     Code::AgentBounds,
@@ -46,7 +48,9 @@ impl Compiler<'_> {
                 .fix(format!("leave it out for {} turns, or write how many it needs at most", Agent::TURNS)),
             );
         }
-        if let Some(cost) = agent.max_cost_usd.as_ref().filter(|cost| !(cost.value.0 >= 0.0 && cost.value.0.is_finite())) {
+        if let Some(cost) =
+            agent.max_cost_usd.as_ref().filter(|cost| !(cost.value.0 >= 0.0 && cost.value.0.is_finite()))
+        {
             self.findings.push(
                 Finding::new(
                     Code::AgentBounds,
@@ -59,7 +63,8 @@ impl Compiler<'_> {
         }
         let mut env: Vec<(String, Value)> = Vec::new();
         let common = unit.document.defaults.env.iter().map(|entry| (&unit.file, entry));
-        for (file, (name, value)) in common.chain(source.table.env.iter().map(|entry| (&source.file, entry))) {
+        for (file, (name, value)) in common.chain(source.table.env.iter().map(|entry| (&source.file, entry)))
+        {
             self.env_name(file, name);
             let Some((value, _)) = self.value(file, value, names, place) else { continue };
             env.retain(|(known, _)| *known != name.value);
@@ -92,9 +97,24 @@ impl Compiler<'_> {
         let external = agent.command.is_some();
         let stray = [
             ("model", agent.model.as_ref().map(|v| &v.range), !external, "`command` brings its own model"),
-            ("system", agent.system.as_ref().map(|v| &v.range), !external, "`command` brings its own system text"),
-            ("mcp", agent.mcp.0.first().map(|(name, _)| &name.range), !external, "`command` brings its own tools"),
-            ("protocol", agent.protocol.as_ref().map(|v| &v.range), external, "it says how `command` is spoken to"),
+            (
+                "system",
+                agent.system.as_ref().map(|v| &v.range),
+                !external,
+                "`command` brings its own system text",
+            ),
+            (
+                "mcp",
+                agent.mcp.0.first().map(|(name, _)| &name.range),
+                !external,
+                "`command` brings its own tools",
+            ),
+            (
+                "protocol",
+                agent.protocol.as_ref().map(|v| &v.range),
+                external,
+                "it says how `command` is spoken to",
+            ),
         ];
         for (key, range, fits, reason) in stray {
             if let Some(range) = range.filter(|_| !fits) {
@@ -102,7 +122,10 @@ impl Compiler<'_> {
                     Finding::new(
                         Code::KeyWithoutEffect,
                         source.span(range),
-                        format!("`{key}` means nothing {} `command`", if external { "beside" } else { "without" }),
+                        format!(
+                            "`{key}` means nothing {} `command`",
+                            if external { "beside" } else { "without" }
+                        ),
                     )
                     .label("without effect")
                     .reason(reason)
@@ -155,7 +178,9 @@ impl Compiler<'_> {
             let protocol = agent.protocol.as_ref().map_or(AgentProtocol::Plain, |protocol| protocol.value);
             return Some(Mind::Program { argv, protocol });
         }
-        let Some(model) = &agent.model else { return Some(Mind::Model { model: "default".to_owned(), system }) };
+        let Some(model) = &agent.model else {
+            return Some(Mind::Model { model: "default".to_owned(), system });
+        };
         let Some(file) = model.strip_prefix(SCRIPTED) else {
             return Some(Mind::Model { model: model.value.clone(), system });
         };

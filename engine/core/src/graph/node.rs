@@ -7,7 +7,8 @@ use std::time::Duration;
 use super::program::{GraphIx, NodeIx, RegionIx};
 use crate::expr::{Expr, Text};
 use crate::format::{
-    AgentProtocol, Expect, HttpMethod, InsertPlace, Join, OnTimeout, OutputFrom, OutputType, Shell, Tier, Workspace,
+    AgentProtocol, Expect, HttpMethod, InsertPlace, Join, OnTimeout, OutputFrom, OutputType, Shell, Tier,
+    Workspace,
 };
 use crate::run::FailureClass;
 use crate::source::Span;

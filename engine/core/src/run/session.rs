@@ -127,7 +127,9 @@ pub enum Overrun {
         wanted: u64,
     },
     /// Tokens.
-    #[error("the tokens of the run are used up: {used} of {limit} are spent or reserved, and this call may use {wanted}")]
+    #[error(
+        "the tokens of the run are used up: {used} of {limit} are spent or reserved, and this call may use {wanted}"
+    )]
     Tokens {
         /// Spent and reserved.
         used: u64,

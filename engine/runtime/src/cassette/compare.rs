@@ -67,7 +67,10 @@ pub fn compare(recorded: &Cassette, came: &Cassette) -> Comparison {
             Some(others) => one_try(steps, others, &mut found, &mut differences),
             None => {
                 if let Some((at, entry)) = steps.values().next() {
-                    differences.push((*at, missing(entry, "this try of the node", "it was tried", "it was not tried")));
+                    differences.push((
+                        *at,
+                        missing(entry, "this try of the node", "it was tried", "it was not tried"),
+                    ));
                 }
             }
         }
@@ -117,7 +120,7 @@ fn tries(cassette: &Cassette) -> BTreeMap<(&str, u32), Steps<'_>> {
     for (at, entry) in cassette.entries.iter().enumerate() {
         let Some((turn, stage, call)) = place(&entry.said) else { continue };
         let steps = tries.entry((&entry.node, entry.attempt)).or_default();
-        let again = (0..).find(|again| !steps.contains_key(&(turn, stage, call, *again))).unwrap_or_default();
+        let again = steps.range((turn, stage, call, 0)..=(turn, stage, call, u32::MAX)).count() as u32;
         steps.insert((turn, stage, call, again), (at, entry));
     }
     tries
@@ -150,13 +153,17 @@ fn one_try(
     for (place, (at, old)) in recorded {
         found.compared += 1;
         let Some((_, new)) = came.get(place) else {
-            let instead = came.range(place..).next().map_or_else(|| "nothing".to_owned(), |(_, (_, entry))| named(entry));
+            let instead = came
+                .range(place..)
+                .next()
+                .map_or_else(|| "nothing".to_owned(), |(_, (_, entry))| named(entry));
             differences.push((*at, missing(old, "a step", &named(old), &instead)));
             return;
         };
         let same_next = || {
             let next = (place.0.saturating_add(1), 1, 0, 0);
-            let digest = |steps: &Steps<'_>| steps.get(&next).and_then(|(_, entry)| request(entry).map(str::to_owned));
+            let digest =
+                |steps: &Steps<'_>| steps.get(&next).and_then(|(_, entry)| request(entry).map(str::to_owned));
             digest(recorded).filter(|digest| !digest.is_empty()).is_some_and(|one| digest(came) == Some(one))
         };
         match between(old, new, same_next) {
@@ -198,7 +205,10 @@ fn otherwise(what: impl Into<String>, recorded: impl Into<String>, came: impl In
 /// workspace.
 fn between(old: &Entry, new: &Entry, same_next: impl Fn() -> bool) -> Verdict {
     match (&old.said, &new.said) {
-        (Said::Step(Step::ModelCalled { request: one, .. }), Said::Step(Step::ModelCalled { request: other, .. })) => {
+        (
+            Said::Step(Step::ModelCalled { request: one, .. }),
+            Said::Step(Step::ModelCalled { request: other, .. }),
+        ) => {
             if one == other || one.is_empty() || other.is_empty() {
                 return Verdict::Same;
             }
@@ -212,10 +222,16 @@ fn between(old: &Entry, new: &Entry, same_next: impl Fn() -> bool) -> Verdict {
             let what = || format!("the result of `{tool}`");
             let ((one_kind, one), (other_kind, other)) = (text_of(one), text_of(other));
             if one_kind != other_kind {
-                return otherwise(what(), format!("{one_kind}: {}", excerpt(&one)), format!("{other_kind}: {}", excerpt(&other)));
+                return otherwise(
+                    what(),
+                    format!("{one_kind}: {}", excerpt(&one)),
+                    format!("{other_kind}: {}", excerpt(&other)),
+                );
             }
             if one_tree != other_tree {
-                let tree = |tree: &Option<String>| tree.clone().unwrap_or_else(|| "the workspace as before".to_owned());
+                let tree = |tree: &Option<String>| {
+                    tree.clone().unwrap_or_else(|| "the workspace as before".to_owned())
+                };
                 return otherwise(format!("the workspace after `{tool}`"), tree(one_tree), tree(other_tree));
             }
             texts(&one, &other, what, same_next)
@@ -245,8 +261,13 @@ fn ends(old: &End, new: &End) -> Verdict {
     };
     let tree = |tree: &Option<String>| tree.clone().unwrap_or_else(|| "what it started from".to_owned());
     let (one_tree, other_tree) = match (old, new) {
-        (End::Succeeded { outputs: one, tree: one_tree }, End::Succeeded { outputs: other, tree: other_tree }) => {
-            let text = |outputs: &Option<Value>| outputs.as_ref().map_or_else(|| "none".to_owned(), Value::to_string);
+        (
+            End::Succeeded { outputs: one, tree: one_tree },
+            End::Succeeded { outputs: other, tree: other_tree },
+        ) => {
+            let text = |outputs: &Option<Value>| {
+                outputs.as_ref().map_or_else(|| "none".to_owned(), Value::to_string)
+            };
             match texts(&text(one), &text(other), || "the outputs of the node".to_owned(), || false) {
                 Verdict::Same => {}
                 other => return other,
@@ -257,7 +278,8 @@ fn ends(old: &End, new: &End) -> Verdict {
             End::Failed { class: one, fingerprint: one_mark, tree: one_tree, .. },
             End::Failed { class: other, fingerprint: other_mark, tree: other_tree, .. },
         ) => {
-            let marks_differ = one_mark.as_ref().zip(other_mark.as_ref()).is_some_and(|(one, other)| one != other);
+            let marks_differ =
+                one_mark.as_ref().zip(other_mark.as_ref()).is_some_and(|(one, other)| one != other);
             if one != other || marks_differ {
                 return otherwise("how the node failed", told(old), told(new));
             }
@@ -265,7 +287,11 @@ fn ends(old: &End, new: &End) -> Verdict {
         }
         _ => return otherwise("the end of the node", told(old), told(new)),
     };
-    if one_tree == other_tree { Verdict::Same } else { otherwise("the tree the node left", tree(one_tree), tree(other_tree)) }
+    if one_tree == other_tree {
+        Verdict::Same
+    } else {
+        otherwise("the tree the node left", tree(one_tree), tree(other_tree))
+    }
 }
 
 fn texts(one: &str, other: &str, what: impl Fn() -> String, same_next: impl Fn() -> bool) -> Verdict {

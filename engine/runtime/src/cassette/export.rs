@@ -24,9 +24,10 @@ impl Engine {
         if let Some(parent) = &start.forked_from {
             return Err(CassetteError::Fork { run: opened.id.clone(), parent: parent.clone() });
         }
-        let repository = match start.base.is_some() && needs_workspace(state.program()) {
-            true => Some(Repository::discover(&self.project, &self.state_dir)?),
-            false => None,
+        let repository = if start.base.is_some() && needs_workspace(state.program()) {
+            Some(Repository::discover(&self.project, &self.state_dir)?)
+        } else {
+            None
         };
         let maker = Maker { engine: self, repository: repository.as_ref() };
         let base = match &start.base {
@@ -70,7 +71,9 @@ struct Maker<'a> {
 impl Maker<'_> {
     /// The tree of a commit, in hexadecimal digits.
     fn tree(&self, commit: &str) -> Result<Option<String>, CassetteError> {
-        let (Some(repository), Ok(id)) = (self.repository, commit.parse::<CommitId>()) else { return Ok(None) };
+        let (Some(repository), Ok(id)) = (self.repository, commit.parse::<CommitId>()) else {
+            return Ok(None);
+        };
         Ok(Some(repository.tree_of(id)?.to_string()))
     }
 
@@ -106,7 +109,8 @@ impl Maker<'_> {
         for entry in &opened.entries {
             let current = |node: &str, attempt: u32| {
                 let instance = told.instance(told.at(node)?);
-                (instance.attempt == attempt && !instance.phase.is_settled()).then_some((instance.round, instance.phase))
+                (instance.attempt == attempt && !instance.phase.is_settled())
+                    .then_some((instance.round, instance.phase))
             };
             match &entry.event {
                 Event::SessionAdvanced { node, attempt, step } => {
@@ -181,10 +185,17 @@ impl Maker<'_> {
         end: End,
     ) -> Result<(), CassetteError> {
         let mut push = |said| entries.push(Entry { node: node.to_string(), round, attempt, said });
-        let status = record.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
+        let status =
+            record.get("status").and_then(Value::as_u64).and_then(|status| u16::try_from(status).ok());
         if let Some(status) = status {
-            let body = match record.get("answer").and_then(Value::as_str).and_then(|text| text.parse::<Digest>().ok()) {
-                Some(digest) => self.engine.store.blobs().get(digest).map_err(crate::payload::PayloadError::from)?,
+            let body = match record
+                .get("answer")
+                .and_then(Value::as_str)
+                .and_then(|text| text.parse::<Digest>().ok())
+            {
+                Some(digest) => {
+                    self.engine.store.blobs().get(digest).map_err(crate::payload::PayloadError::from)?
+                }
                 None => Vec::new(),
             };
             let headers = record.get("headers").and_then(Value::as_object).cloned().unwrap_or_else(Map::new);

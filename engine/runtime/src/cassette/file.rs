@@ -79,7 +79,8 @@ impl Cassette {
 impl Body {
     /// Of bytes.
     pub(super) fn of(bytes: Vec<u8>) -> Self {
-        String::from_utf8(bytes).map_or_else(|error| Self::Base64(STANDARD.encode(error.into_bytes())), Self::Text)
+        String::from_utf8(bytes)
+            .map_or_else(|error| Self::Base64(STANDARD.encode(error.into_bytes())), Self::Text)
     }
 
     /// The bytes; `None` if they are not written as they should.

@@ -87,7 +87,6 @@ impl Player {
                     let tools = found.tools.get_mut().unwrap_or_else(PoisonError::into_inner);
                     tools.extend(arguments.map(|arguments| (tool, arguments, outcome)));
                 }
-                Said::Step(Step::Told { .. } | Step::Compacted { .. }) => {}
                 Said::Http { status, headers, body, .. } => {
                     found.http = body.bytes().map(|body| HttpAnswer { status, headers, body });
                 }
@@ -95,7 +94,8 @@ impl Player {
                 Said::End(End::Failed { class, message, fingerprint, .. }) => {
                     found.failure = Some(Failure { fingerprint, ..Failure::new(class, message) });
                 }
-                Said::End(End::Succeeded { .. }) => {}
+                Said::Step(Step::Told { .. } | Step::Compacted { .. }) | Said::End(End::Succeeded { .. }) => {
+                }
             }
         }
         Self { tries, ended: Mutex::default(), opened: Mutex::default() }
@@ -146,7 +146,10 @@ impl Outside for Player {
             return Ok(answer);
         }
         Err(found.and_then(|found| found.failure.clone()).unwrap_or_else(|| {
-            Failure::new(FailureClass::Policy, "the cassette holds no answer to this request, and nothing was sent")
+            Failure::new(
+                FailureClass::Policy,
+                "the cassette holds no answer to this request, and nothing was sent",
+            )
         }))
     }
 
@@ -154,7 +157,8 @@ impl Outside for Player {
         let none = || format!("the cassette holds no answer of `{tool}` to this, and nothing was asked");
         let found = self.at(who.node, &self.ended).ok_or_else(none)?;
         let mut tools = found.tools.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = tools.iter().position(|(name, given, _)| name == tool && given == arguments).ok_or_else(none)?;
+        let at =
+            tools.iter().position(|(name, given, _)| name == tool && given == arguments).ok_or_else(none)?;
         match tools.remove(at) {
             Some((_, _, ToolOutcome::Done(text))) => Ok(text),
             Some((_, _, ToolOutcome::Failed(text))) => Err(text),
@@ -231,7 +235,8 @@ impl Model for Recorded {
         }
         let number = self.next.fetch_add(1, Ordering::SeqCst);
         let Some(call) = self.calls.get(number) else {
-            return Err(self.fault(ModelFault::Rejected, "the cassette holds no further answer, and nothing was asked"));
+            return Err(self
+                .fault(ModelFault::Rejected, "the cassette holds no further answer, and nothing was asked"));
         };
         let answer = call.came.clone()?;
         if !answer.text.is_empty() {

@@ -9,7 +9,7 @@ use blueprint_core::run::SecretSource;
 use super::{Cassette, Listening, Player};
 use crate::drive::Driver;
 use crate::shared::{Observer, Settings};
-use crate::start::{Engine, NewRunOptions, RunOptions, Replayed, StartError, needs_workspace};
+use crate::start::{Engine, NewRunOptions, Replayed, RunOptions, StartError, needs_workspace};
 use crate::store::Digest;
 use crate::trees::Trees;
 use crate::workspace::{CommitId, Dirty};
@@ -68,11 +68,18 @@ impl Engine {
     }
 
     /// What a replay starts from: what was asked for, else the commit that was recorded, else its tree.
-    fn base_of(&self, cassette: &Cassette, asked: Option<&str>, trees: &Trees) -> Result<CommitId, StartError> {
+    fn base_of(
+        &self,
+        cassette: &Cassette,
+        asked: Option<&str>,
+        trees: &Trees,
+    ) -> Result<CommitId, StartError> {
         let repository = trees.repository();
         if let Some(reference) = asked {
             let found = repository.resolve(reference)?;
-            return found.ok_or_else(|| StartError::NoBase(format!("`{reference}` names no commit of this repository")));
+            return found.ok_or_else(|| {
+                StartError::NoBase(format!("`{reference}` names no commit of this repository"))
+            });
         }
         let Some(base) = &cassette.head.base else {
             return Err(StartError::NoBase("the cassette does not say what the run started from".to_owned()));

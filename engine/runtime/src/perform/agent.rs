@@ -20,6 +20,7 @@ use crate::shared::Shared;
 use crate::trees::Prepared;
 
 mod ends;
+mod brief;
 mod host;
 mod mind;
 mod process;
@@ -27,6 +28,7 @@ mod program;
 mod record;
 mod tools;
 
+use brief::Brief;
 use host::{Handle, Host};
 use record::{Journalled, transcript};
 
@@ -48,12 +50,13 @@ pub(super) async fn run(
     let model = mind::model(shared, job, agent, &before)?;
     let carried = job.session.as_ref().and_then(|session| session.tree.as_deref());
     let prepared = prepare_at(shared, job, node.workspace, carried).await?;
+    let brief = brief::of(shared, job, prepared.as_ref().map(|prepared| prepared.tree)).await?;
     let host = Arc::new(Host::new(shared, job, node, agent, prepared)?);
-    let done = session(shared, job, node, agent, words, model, &host, before, cancel).await;
+    let done = session(shared, job, node, agent, words, &brief, model, &host, before, cancel).await;
     host.stop().await;
     let held = host.held();
     let done = match done {
-        Ok((ended, steps)) => conclude(shared, job, node, &host, held, ended, &steps).await,
+        Ok((ended, steps)) => conclude(shared, job, node, &host, held, ended, &steps, &brief).await,
         Err(ending) => {
             give_back(shared, held);
             Err(ending)
@@ -95,9 +98,8 @@ impl Words {
 /// What an earlier process did for this very attempt, before it was cut off.
 fn steps_before(shared: &Shared, job: &Job) -> Result<Vec<Step>, Failure> {
     let Some(session) = &job.session else { return Ok(Vec::new()) };
-    let unreadable = |error: &(dyn std::error::Error + 'static)| {
-        infra("what the agent did before cannot be read", error)
-    };
+    let unreadable =
+        |error: &(dyn std::error::Error + 'static)| infra("what the agent did before cannot be read", error);
     session
         .steps
         .iter()
@@ -115,6 +117,7 @@ async fn session(
     node: &Node,
     agent: &Agent,
     words: Words,
+    brief: &Brief,
     model: Arc<dyn Model>,
     host: &Arc<Host>,
     before: Vec<Step>,
@@ -132,9 +135,13 @@ async fn session(
         toolbox: Arc::new(toolbox),
         host: Arc::new(handle),
         recorder: journal.clone(),
-        system: words.system.unwrap_or_else(|| mind::system(node, &host.folder())),
-        prompt: words.prompt,
-        limits: Limits { turns: agent.max_turns, tokens: agent.max_tokens, cost_micros: agent.max_cost_micros },
+        system: brief.system(words.system.unwrap_or_else(|| mind::system(node, &host.folder()))),
+        prompt: brief.prompt(words.prompt),
+        limits: Limits {
+            turns: agent.max_turns,
+            tokens: agent.max_tokens,
+            cost_micros: agent.max_cost_micros,
+        },
         hooks: shared.settings.hooks.as_ref().map(|hooks| hooks.of_session(&shared.run, job)),
         notes: notes(host),
         wants_value: !node.outputs.is_empty(),
@@ -169,6 +176,7 @@ async fn session(
 }
 
 /// Keeps what the session left and says how it ended.
+#[expect(clippy::too_many_arguments, reason = "everything a session leaves")]
 async fn conclude(
     shared: &Arc<Shared>,
     job: &Job,
@@ -177,9 +185,11 @@ async fn conclude(
     held: Option<Prepared>,
     ended: Ended,
     steps: &[Step],
+    brief: &Brief,
 ) -> Result<Success, Ending> {
     let text = shared.redactor.redact_str(&ended.text);
-    let transcript = transcript(shared, &host.scanner, steps).map_err(|error| infra("the transcript could not be kept", &error))?;
+    let transcript = transcript(shared, &host.scanner, steps)
+        .map_err(|error| infra("the transcript could not be kept", &error))?;
     if let Err(stopped) = &ended.result {
         host.note(&format!("stopped: {}", shared.redactor.redact_str(&crate::chain(stopped))));
     }
@@ -196,6 +206,9 @@ async fn conclude(
         "model": ended.model,
         "text": text.chars().take(2000).collect::<String>(),
     });
+    if !brief.rules.is_empty() {
+        record["rules"] = json!(brief.rules);
+    }
     if let Some(origin) = ended.unreal {
         record["origin"] = serde_json::to_value(origin).unwrap_or(Value::Null);
     }
@@ -213,7 +226,8 @@ async fn conclude(
     let value = match ended.result {
         Ok(value) => value,
         Err(stopped) => {
-            let mut failure = ends::failure(&stopped, &log.tail).ok_or(Ending::Lost(LostBecause::Interrupted))?;
+            let mut failure =
+                ends::failure(&stopped, &log.tail).ok_or(Ending::Lost(LostBecause::Interrupted))?;
             failure.record = record;
             failure.tree = tree;
             return Err(failure.into());
@@ -247,8 +261,10 @@ async fn keep_tree(
     }
     let (task, job) = (Arc::clone(shared), job.clone());
     let (held, captured) = blocking(move || {
-        let trees =
-            task.trees.as_ref().ok_or_else(|| Failure::new(FailureClass::Infra, "the run has no workspace"))?;
+        let trees = task
+            .trees
+            .as_ref()
+            .ok_or_else(|| Failure::new(FailureClass::Infra, "the run has no workspace"))?;
         let captured = trees.capture(&mut held, origin(&task, &job));
         Ok((held, captured))
     })
@@ -263,7 +279,12 @@ async fn keep_tree(
 fn notes(host: &Arc<Host>) -> Box<Notes<'static>> {
     let scanner = host.scanner.clone();
     Box::new(move |text| {
-        scanner.scan(text).summary().map(|summary| format!("note by the engine, not by the tool: {summary}")).into_iter().collect()
+        scanner
+            .scan(text)
+            .summary()
+            .map(|summary| format!("note by the engine, not by the tool: {summary}"))
+            .into_iter()
+            .collect()
     })
 }
 

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use blueprint_core::format::{Expect, OutputFrom, Shell, Workspace};
 use blueprint_core::graph::{Action, Node, Run};
 use blueprint_core::run::{Failure, FailureClass, LostBecause, Success};
-use blueprint_sandbox::{
-    Backend, Ended, Exec, NotStarted, Sandbox, Status, WorkspaceMode, WorkspaceMount,
-};
+use blueprint_sandbox::{Backend, Ended, Exec, NotStarted, Sandbox, Status, WorkspaceMode, WorkspaceMount};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

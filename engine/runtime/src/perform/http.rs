@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use blueprint_core::expr::Expr;
 use blueprint_core::format::HttpMethod;
 use blueprint_core::graph::{Action, Http, HttpBody, Node};
 use blueprint_core::run::{Failure, FailureClass, LostBecause, Success};
@@ -105,11 +106,13 @@ async fn exchange(shared: &Shared, job: &Job, node: &Node, http: &Http) -> Resul
             let body = body.as_deref().unwrap_or_default();
             outside.http(job.asker(shared), method.as_str(), &url, body.as_bytes())?
         }
-        None => send(match body {
-            Some(body) => request.body(body),
-            None => request,
-        })
-        .await?,
+        None => {
+            send(match body {
+                Some(body) => request.body(body),
+                None => request,
+            })
+            .await?
+        }
     };
     let bytes = shared.redactor.redact(&bytes);
     let log = (!bytes.is_empty()).then(|| shared.store.blobs().put(&bytes)).transpose();
@@ -149,7 +152,8 @@ fn digest(shared: &Shared, method: &str, url: &str, body: &str) -> String {
 
 /// The headers that outputs read, without secrets: the others are not kept.
 fn read_headers(shared: &Shared, node: &Node, headers: &Map<String, Value>) -> Map<String, Value> {
-    let references = || node.outputs.iter().filter_map(|output| output.from.as_ref()).flat_map(|from| from.references());
+    let references =
+        || node.outputs.iter().filter_map(|output| output.from.as_ref()).flat_map(Expr::references);
     let read = |name: &String| {
         references().any(|reference| match reference.path.as_slice() {
             [root] => root == "headers",
@@ -158,8 +162,10 @@ fn read_headers(shared: &Shared, node: &Node, headers: &Map<String, Value>) -> M
         })
     };
     let kept = headers.iter().filter(|(name, _)| read(name));
-    kept.map(|(name, value)| (name.clone(), Value::from(shared.redactor.redact_str(value.as_str().unwrap_or_default()))))
-        .collect()
+    kept.map(|(name, value)| {
+        (name.clone(), Value::from(shared.redactor.redact_str(value.as_str().unwrap_or_default())))
+    })
+    .collect()
 }
 
 async fn send(request: reqwest::RequestBuilder) -> Result<HttpAnswer, Failure> {

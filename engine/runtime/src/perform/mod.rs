@@ -45,6 +45,19 @@ pub struct Job {
     pub(crate) steps: Steps,
     /// For agents: what an earlier part of this try did.
     pub session: Option<Box<Session>>,
+    /// Why the round before did not pass.
+    pub lesson: Option<Lesson>,
+}
+
+/// Why a round of a repair did not pass.
+#[derive(Debug, Clone)]
+pub struct Lesson {
+    /// Path of the node that failed.
+    pub node: Arc<str>,
+    /// The round that begins now.
+    pub round: u32,
+    /// Its failure.
+    pub failure: Arc<Failure>,
 }
 
 impl Job {

@@ -120,7 +120,8 @@ impl Faults {
 
     /// What ends a node before it begins.
     pub(super) fn of_node(&self, who: Asker<'_>, program: Option<&str>) -> Option<Failure> {
-        let kind = self.take(who, None, |kind| matches!(kind, FaultKind::SandboxMemory | FaultKind::Infra))?;
+        let kind =
+            self.take(who, None, |kind| matches!(kind, FaultKind::SandboxMemory | FaultKind::Infra))?;
         self.ended.lock().unwrap_or_else(PoisonError::into_inner).insert((who.node.to_owned(), who.attempt));
         Some(match kind {
             // The words and the class of a command that really did it.
@@ -130,7 +131,10 @@ impl Faults {
                 let fingerprint = Some(crate::fingerprint::of(&message, &[]));
                 Failure { fingerprint, ..Failure::new(FailureClass::Command, message) }
             }
-            _ => Failure::new(FailureClass::Infra, "the machine failed around the node: a fault of the scenario"),
+            _ => Failure::new(
+                FailureClass::Infra,
+                "the machine failed around the node: a fault of the scenario",
+            ),
         })
     }
 

@@ -109,7 +109,7 @@ pub(super) struct FaultTable {
 #[serde(deny_unknown_fields)]
 pub(super) struct ExpectTable {
     pub(super) outcome: Spanned<String>,
-    pub(super) route: Option<Vec<Spanned<String>>>,
+    pub(super) route: Option<Vec<Spanned<Together>>>,
     pub(super) route_contains: Option<Vec<Spanned<String>>>,
     #[serde(default)]
     pub(super) nodes: Keyed<NodeTable>,
@@ -141,6 +141,36 @@ pub(super) struct SpentTable {
     pub(super) tool_calls: Option<u64>,
     pub(super) max_cost_usd: Option<f64>,
     pub(super) max_tokens: Option<u64>,
+}
+
+/// A step of a route, or several in any order.
+#[derive(Debug)]
+pub(super) struct Together(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for Together {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Steps;
+        impl<'de> Visitor<'de> for Steps {
+            type Value = Together;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the path of a node, or a list of those that end in any order")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Together, E> {
+                Ok(Together(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Together, A::Error> {
+                let mut all = Vec::new();
+                while let Some(one) = seq.next_element()? {
+                    all.push(one);
+                }
+                Ok(Together(all))
+            }
+        }
+        deserializer.deserialize_any(Steps)
+    }
 }
 
 /// A table or a list of tables. By hand, since an untagged enum loses the places.

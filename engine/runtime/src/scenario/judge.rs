@@ -109,14 +109,17 @@ impl Judge<'_> {
     }
 
     fn route(&mut self, expect: &Expect, route: &Route) {
-        let steps = || route.ended.iter().map(|ended| ended.step.as_str());
-        let whole = expect.route.as_ref().filter(|wanted| !steps().eq(wanted.iter().map(String::as_str)));
+        let steps: Vec<&str> = route.ended.iter().map(|ended| ended.step.as_str()).collect();
+        let whole =
+            expect.route.as_ref().map(|groups| in_order(groups, &steps)).filter(|wanted| *wanted != steps);
         let part = expect.route_contains.as_ref().filter(|wanted| {
-            let mut left = steps();
+            let mut left = steps.iter();
             !wanted.iter().all(|step| left.any(|known| known == step))
         });
-        for (expected, part) in whole.map(|steps| (steps, false)).into_iter().chain(part.map(|steps| (steps, true))) {
-            self.problems.push(Problem::Route { expected: expected.clone(), actual: route.ended.clone(), part });
+        let differing =
+            whole.map(|steps| (steps, false)).into_iter().chain(part.map(|steps| (steps.clone(), true)));
+        for (expected, part) in differing {
+            self.problems.push(Problem::Route { expected, actual: route.ended.clone(), part });
         }
     }
 
@@ -196,7 +199,11 @@ impl Judge<'_> {
                 let actual = format!("{} calls whose price is not known", spent.unpriced_calls);
                 self.say("cost".to_owned(), format!("at most ${most}"), actual);
             } else if spent.cost_micros as f64 > most * 1_000_000.0 {
-                self.say("cost".to_owned(), format!("at most ${most}"), format!("${}", usd(spent.cost_micros)));
+                self.say(
+                    "cost".to_owned(),
+                    format!("at most ${most}"),
+                    format!("${}", usd(spent.cost_micros)),
+                );
             }
         }
     }
@@ -255,11 +262,54 @@ impl Judge<'_> {
     }
 }
 
+/// The steps that are expected, those that may come in any order as they came.
+fn in_order(groups: &[Vec<String>], actual: &[&str]) -> Vec<String> {
+    let mut steps = Vec::new();
+    let mut from = 0;
+    for group in groups {
+        let mut wanted: Vec<&str> = group.iter().map(String::as_str).collect();
+        wanted.sort_unstable();
+        let found = actual[from..].windows(group.len().max(1)).position(|window| {
+            let mut window = window.to_vec();
+            window.sort_unstable();
+            window == wanted
+        });
+        match found {
+            Some(at) => {
+                let at = from + at;
+                steps.extend(actual[at..at + group.len()].iter().map(|step| (*step).to_owned()));
+                from = at + group.len();
+            }
+            None => steps.extend(group.iter().cloned()),
+        }
+    }
+    steps
+}
+
 fn merged(repository: &Repository, commits: &[String]) -> Result<TreeId, String> {
     let ids: Result<Vec<CommitId>, _> = commits.iter().map(|commit| commit.parse()).collect();
     let ids = ids.map_err(|error: crate::workspace::IdError| error.to_string())?;
     match repository.merge(&ids).map_err(|error| crate::chain(&error))? {
         Merge::Clean(tree) => Ok(tree),
         Merge::Conflict { .. } => Err("the ends of the run changed the same places".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_order;
+
+    fn steps(groups: &[&[&str]], actual: &[&str]) -> String {
+        let owned = |group: &&[&str]| group.iter().map(|step| (*step).to_owned()).collect();
+        let groups: Vec<Vec<String>> = groups.iter().map(owned).collect();
+        in_order(&groups, actual).join(" ")
+    }
+
+    #[test]
+    fn steps_that_stand_together_take_the_order_in_which_they_came() {
+        assert_eq!(steps(&[&["a"], &["b", "c"], &["d"]], &["a", "c", "b", "d"]), "a c b d");
+        assert_eq!(steps(&[&["a"], &["b", "c"], &["d"]], &["x", "a", "c", "b", "d"]), "a c b d");
+        assert_eq!(steps(&[&["b", "c"], &["d"]], &["b", "d", "c"]), "b c d");
+        assert_eq!(steps(&[&["a"], &[]], &[]), "a");
     }
 }

@@ -92,7 +92,8 @@ fn copy(from: &Path, to: &Path) -> Result<(), PlaceError> {
             std::fs::create_dir_all(&target).map_err(failed)?;
             copy(&source, &target)?;
         } else if kind.is_file() && !own {
-            std::fs::copy(&source, &target).map_err(|error| PlaceError::Io { path: source.clone(), source: error })?;
+            std::fs::copy(&source, &target)
+                .map_err(|error| PlaceError::Io { path: source.clone(), source: error })?;
         } else {
             return Err(PlaceError::Kind(source));
         }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use blueprint_agent::model::Script;
@@ -14,10 +15,16 @@ use blueprint_core::source::resolve_path;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
-use super::file::{Ends, ExpectTable, FaultTable, File, GateTable, HttpTable, Keyed, ModelTable, StubTable};
+use super::file::{
+    Ends, ExpectTable, FaultTable, File, GateTable, HttpTable, Keyed, ModelTable, StubTable, Together,
+};
 use super::stand::fits;
 use super::wrong::{Wrong, unknown};
-use super::{Answer, Expect, ExpectNode, ExpectSpent, Fault, FaultKind, Scenario, Several, Start, Stub, TIMEOUT, Verdict};
+use super::{
+    Answer, Expect, ExpectNode, ExpectSpent, Fault, FaultKind, JOBS, Says, Scenario, Several, Start, Stub,
+    TIMEOUT, Verdict,
+};
+use crate::cassette::Cassette;
 use crate::outputs::fits as type_fits;
 
 /// The most nodes at a time.
@@ -83,10 +90,11 @@ impl<'a> Reader<'a> {
     }
 
     fn scenario(&mut self, file: File) -> Scenario {
-        let name = Path::new(self.path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+        let name =
+            Path::new(self.path).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
         let start = self.start(&file);
         let (inputs, secrets) = self.inputs(&file.inputs);
-        let jobs = file.jobs.as_ref().map_or(1, |jobs| *jobs.get_ref());
+        let jobs = file.jobs.as_ref().map_or(JOBS, |jobs| *jobs.get_ref());
         if let Some(jobs) = file.jobs.as_ref().filter(|jobs| !(1..=MOST_JOBS).contains(jobs.get_ref())) {
             self.say(&jobs.span(), format!("`jobs` is 1 to {MOST_JOBS}"));
         }
@@ -102,8 +110,18 @@ impl<'a> Reader<'a> {
             timeout,
             stubs: self.keyed(file.stubs, "stub", is_work, Self::stub),
             models: self.models(file.models),
-            http: self.keyed(file.http, "answer", |node| matches!(node.action, Action::Http(_)), Self::answer),
-            gates: self.keyed(file.gates, "decision", |node| matches!(node.action, Action::Gate(_)), Self::verdict),
+            http: self.keyed(
+                file.http,
+                "answer",
+                |node| matches!(node.action, Action::Http(_)),
+                Self::answer,
+            ),
+            gates: self.keyed(
+                file.gates,
+                "decision",
+                |node| matches!(node.action, Action::Gate(_)),
+                Self::verdict,
+            ),
             faults: file.faults.into_iter().filter_map(|fault| self.fault(fault)).collect(),
             expect: self.expect(file.expect),
         };
@@ -143,10 +161,13 @@ impl<'a> Reader<'a> {
                 }
             };
         }
-        let files = file.files.iter().filter_map(|(path, text)| {
-            self.is_path(path).then(|| (path.get_ref().clone(), text.clone()))
-        });
-        Start::Files(files.collect())
+        let mut files = BTreeMap::new();
+        for (path, text) in &file.files {
+            if self.is_path(path) {
+                files.insert(path.get_ref().clone(), text.clone());
+            }
+        }
+        Start::Files(files)
     }
 
     /// Whether this is a path of the workspace.
@@ -180,7 +201,9 @@ impl<'a> Reader<'a> {
                     drop(error);
                     self.say(&key.span(), format!("the secret `{name}` does not fit its bounds"));
                 }
-                (Err(error), ..) => self.say(&key.span(), format!("the input `{name}` does not fit: {error}")),
+                (Err(error), ..) => {
+                    self.say(&key.span(), format!("the input `{name}` does not fit: {error}"));
+                }
                 (Ok(()), InputType::Secret, Value::String(secret)) => {
                     secrets.insert(name.clone(), secret.clone());
                 }
@@ -198,7 +221,11 @@ impl<'a> Reader<'a> {
                 None if given.keys().any(|key| **key.get_ref() == *spec.name) => {}
                 None => self.say(
                     &(0..0),
-                    format!("the input `{}`, {}, is missing: add it to `inputs`", spec.name, spec.type_name()),
+                    format!(
+                        "the input `{}`, {}, is missing: add it to `inputs`",
+                        spec.name,
+                        spec.type_name()
+                    ),
                 ),
             }
         }
@@ -255,7 +282,10 @@ impl<'a> Reader<'a> {
         for (key, several) in tables {
             let nodes = self.fitting(&key, what, &fit);
             if matches!(&several, Several::Each(none) if none.is_empty()) {
-                self.say(&key.span(), format!("`{}` has an empty list: no attempt would have a {what}", key.get_ref()));
+                self.say(
+                    &key.span(),
+                    format!("`{}` has an empty list: no attempt would have a {what}", key.get_ref()),
+                );
             }
             let several = several.map(|one| read(self, &key, &nodes, one));
             all.push((key.into_inner(), several));
@@ -280,11 +310,13 @@ impl<'a> Reader<'a> {
                 self.say(&output.span(), "a node that failed has no outputs");
             }
             let class = table.class.map_or(FailureClass::Command, Spanned::into_inner);
-            let message = table.message.map_or_else(|| "failed, as the scenario says".to_owned(), Spanned::into_inner);
+            let message =
+                table.message.map_or_else(|| "failed, as the scenario says".to_owned(), Spanned::into_inner);
             let fingerprint = class.repairable().then(|| crate::fingerprint::of(&message, &[]));
             return Stub { end: Err(Failure { fingerprint, ..Failure::new(class, message) }), writes };
         }
-        let stray = table.class.as_ref().map(Spanned::span).or_else(|| table.message.as_ref().map(Spanned::span));
+        let stray =
+            table.class.as_ref().map(Spanned::span).or_else(|| table.message.as_ref().map(Spanned::span));
         if let Some(range) = stray {
             self.say(&range, "only a node that `ends = \"failed\"` has a class and a message");
         }
@@ -319,7 +351,8 @@ impl<'a> Reader<'a> {
         if !(100..600).contains(&table.status) {
             self.say(&key.span(), format!("{} is not a status of HTTP", table.status));
         }
-        let headers = table.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value.into()));
+        let headers =
+            table.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value.into()));
         let body = match table.body {
             None => Vec::new(),
             Some(Value::String(text)) => text.into_bytes(),
@@ -340,7 +373,7 @@ impl<'a> Reader<'a> {
         Verdict { decision: table.decision.into_inner(), by: table.by, reason: table.reason }
     }
 
-    fn models(&mut self, tables: Keyed<ModelTable>) -> Vec<(String, Script)> {
+    fn models(&mut self, tables: Keyed<ModelTable>) -> Vec<(String, Says)> {
         let mut aliases: Vec<&str> = Vec::new();
         for node in self.program.nodes() {
             if let Action::Agent(agent) = &node.action
@@ -351,7 +384,9 @@ impl<'a> Reader<'a> {
         }
         let mut all = Vec::new();
         for (key, table) in tables {
-            if !aliases.contains(&key.get_ref().as_str()) && !self.nodes(key.get_ref()).into_iter().any(is_agent) {
+            if !aliases.contains(&key.get_ref().as_str())
+                && !self.nodes(key.get_ref()).into_iter().any(is_agent)
+            {
                 let agents = self.program.nodes().filter(|node| is_agent(node)).map(|node| &*node.name);
                 let known: Vec<&str> = agents.chain(aliases.iter().copied()).collect();
                 self.say(&key.span(), unknown("agent or model", key.get_ref(), known));
@@ -363,39 +398,54 @@ impl<'a> Reader<'a> {
         all
     }
 
-    fn script(&mut self, key: &Spanned<String>, table: ModelTable) -> Option<Script> {
-        if let Some(cassette) = &table.cassette {
-            let message = "this release plays no cassette in a scenario: write `turn` or `script`";
-            self.say(&cassette.span(), message);
+    /// What stands in for a model: turns in the scenario, or a file beside it.
+    fn script(&mut self, key: &Spanned<String>, table: ModelTable) -> Option<Says> {
+        let own = !table.turns.is_empty() || table.price.is_some() || table.window.is_some();
+        let file = match (&table.script, &table.cassette) {
+            (Some(_), Some(other)) => {
+                self.say(&other.span(), "a model is a `script` or a `cassette`, not both");
+                return None;
+            }
+            (file, None) | (None, file) => file,
+        };
+        let Some(file) = file else {
+            if table.turns.is_empty() {
+                let message =
+                    format!("`{}` says nothing: write `turn`, `script` or `cassette`", key.get_ref());
+                self.say(&key.span(), message);
+                return None;
+            }
+            return Some(Says::Script(Script {
+                price: table.price,
+                window: table.window,
+                turns: table.turns,
+            }));
+        };
+        if own {
+            self.say(&file.span(), "the turns, the price and the window are those of the file");
             return None;
         }
-        let own = !table.turns.is_empty() || table.price.is_some() || table.window.is_some();
-        match (table.script, own) {
-            (Some(file), true) => {
-                self.say(&file.span(), "`script` is a file with the turns, the price and the window in it");
-                None
-            }
-            (Some(file), false) => {
-                let read = resolve_path(self.path, file.get_ref()).and_then(|path| self.inside(&path));
-                let read = read.and_then(|path| std::fs::read_to_string(path).ok());
-                let Some(text) = read else {
-                    self.say(&file.span(), format!("there is no file `{}` beside this one", file.get_ref()));
-                    return None;
-                };
-                Script::parse(&text).map_err(|error| self.say(&file.span(), error.to_string())).ok()
-            }
-            (None, _) if table.turns.is_empty() => {
-                self.say(&key.span(), format!("`{}` says nothing: write `turn` or `script`", key.get_ref()));
-                None
-            }
-            (None, _) => Some(Script { price: table.price, window: table.window, turns: table.turns }),
-        }
+        let path = resolve_path(self.path, file.get_ref()).and_then(|path| self.inside(&path));
+        let Some(path) = path.filter(|path| path.is_file()) else {
+            self.say(&file.span(), format!("there is no file `{}` beside this one", file.get_ref()));
+            return None;
+        };
+        let read = if table.cassette.is_some() {
+            Cassette::read(&path)
+                .map(|cassette| Says::Cassette(Arc::new(cassette)))
+                .map_err(|error| crate::chain(&error))
+        } else {
+            let text = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+            text.and_then(|text| Script::parse(&text).map_err(|error| error.to_string())).map(Says::Script)
+        };
+        read.map_err(|why| self.say(&file.span(), why)).ok()
     }
 
     fn fault(&mut self, table: FaultTable) -> Option<Fault> {
         let what = *table.what.get_ref();
         if what == FaultKind::CiRed {
-            let message = "`ci_red` cannot happen in this release, which has no ci nodes: they come with release 0.5";
+            let message =
+                "`ci_red` cannot happen in this release, which has no ci nodes: they come with release 0.5";
             self.say(&table.what.span(), message);
             return None;
         }
@@ -407,7 +457,10 @@ impl<'a> Reader<'a> {
         };
         self.fitting(&table.at, &named, fit);
         if let Some(turn) = table.turn.as_ref().filter(|turn| !what.is_of_agents() || *turn.get_ref() == 0) {
-            self.say(&turn.span(), "`turn` is the turn of an agent, from 1, for faults of its model and its tools");
+            self.say(
+                &turn.span(),
+                "`turn` is the turn of an agent, from 1, for faults of its model and its tools",
+            );
         }
         if let Some(times) = table.times.as_ref().filter(|times| !(1..=1000).contains(times.get_ref())) {
             self.say(&times.span(), "`times` is 1 to 1000");
@@ -422,19 +475,33 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Steps of a route: paths, with `#N` for the Nth attempt.
-    fn steps(&mut self, steps: Option<Vec<Spanned<String>>>) -> Option<Vec<String>> {
+    /// A step of a route: a path, with `#N` for the Nth attempt.
+    fn step(&mut self, range: &Range<usize>, written: &str) {
+        let (path, attempt) = written.split_once('#').map_or((written, None), |(path, n)| (path, Some(n)));
+        if self.nodes(path).is_empty() {
+            self.say(range, unknown("node", path, self.names()));
+        }
+        if let Some(attempt) = attempt.filter(|attempt| attempt.parse::<u32>().map_or(true, |n| n < 2)) {
+            let message = format!("`#{attempt}` is no attempt: the first is `{path}`, the second `{path}#2`");
+            self.say(range, message);
+        }
+    }
+
+    fn route(&mut self, steps: Option<Vec<Spanned<Together>>>) -> Option<Vec<Vec<String>>> {
+        let mut route = Vec::new();
+        for step in steps? {
+            for written in &step.get_ref().0 {
+                self.step(&step.span(), written);
+            }
+            route.push(step.into_inner().0);
+        }
+        Some(route)
+    }
+
+    fn part(&mut self, steps: Option<Vec<Spanned<String>>>) -> Option<Vec<String>> {
         let steps = steps?;
         for step in &steps {
-            let written = step.get_ref();
-            let (path, attempt) = written.split_once('#').map_or((&**written, None), |(path, n)| (path, Some(n)));
-            if self.nodes(path).is_empty() {
-                self.say(&step.span(), unknown("node", path, self.names()));
-            }
-            if let Some(attempt) = attempt.filter(|attempt| attempt.parse::<u32>().map_or(true, |n| n < 2)) {
-                let message = format!("`#{attempt}` is no attempt: the first is `{path}`, the second `{path}#2`");
-                self.say(&step.span(), message);
-            }
+            self.step(&step.span(), step.get_ref());
         }
         Some(steps.into_iter().map(Spanned::into_inner).collect())
     }
@@ -444,10 +511,13 @@ impl<'a> Reader<'a> {
             self.say(&table.outcome.span(), unknown("outcome", table.outcome.get_ref(), ENDS));
         }
         if let Some(effects) = table.effects.as_ref().filter(|effects| !effects.get_ref().is_empty()) {
-            let message = "no effect can be expected: forge nodes come with release 0.5. Leave it empty or out";
+            let message =
+                "no effect can be expected: forge nodes come with release 0.5. Leave it empty or out";
             self.say(&effects.span(), message);
         }
-        if let (Some(_), Some(Some(first))) = (&table.route, table.route_contains.as_ref().map(|steps| steps.first())) {
+        if let (Some(_), Some(Some(first))) =
+            (&table.route, table.route_contains.as_ref().map(|steps| steps.first()))
+        {
             self.say(&first.span(), "expect a whole `route` or a part of it with `route_contains`, not both");
         }
         let mut nodes = Vec::new();
@@ -481,8 +551,8 @@ impl<'a> Reader<'a> {
         }
         Expect {
             outcome: table.outcome.into_inner(),
-            route: self.steps(table.route),
-            route_contains: self.steps(table.route_contains),
+            route: self.route(table.route),
+            route_contains: self.part(table.route_contains),
             nodes,
             spent: ExpectSpent {
                 model_calls: table.spent.model_calls,
@@ -519,7 +589,8 @@ impl<'a> Reader<'a> {
                 Mind::Script { .. } => return None,
                 Mind::Model { model, .. } => {
                     let answered = scenario.models.iter().any(|(key, _)| key == model || means(key));
-                    (!answered).then(|| (format!("ask the model `{model}`"), format!("`[models.{name}]` or ")))?
+                    (!answered)
+                        .then(|| (format!("ask the model `{model}`"), format!("`[models.{name}]` or ")))?
                 }
                 Mind::Program { .. } => ("start an agent of somebody else".to_owned(), String::new()),
             },

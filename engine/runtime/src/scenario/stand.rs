@@ -5,16 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
 use blueprint_agent::model::{
-    Forgetful, Known, Model, Models, ModelsConfig, ProviderConfig, ProviderKind, Script, Scripted, Surroundings,
+    Forgetful, Known, Model, Models, ModelsConfig, Origin, ProviderConfig, ProviderKind, Rate, Script,
+    Scripted, Surroundings, TimeoutsConfig,
 };
 use blueprint_core::graph::{Action, Mind, Program};
-use blueprint_core::run::{Decision, Failure, FailureClass, Payload, Success};
+use blueprint_core::run::{Decision, Failure, FailureClass, Payload, State, Success};
 use globset::GlobBuilder;
 use serde_json::{Value, json};
 
 use super::fault::{Faults, Faulty};
-use super::{Fault, Scenario};
+use super::{Fault, Says, Scenario};
+use crate::cassette::{Cassette, Player};
+use crate::journal::Entry;
+use crate::logs::Line;
 use crate::outside::{Asker, HttpAnswer, Outside};
+use crate::shared::Observer;
 
 /// What a script is served under: the provider of scripted models.
 const SCRIPTED: &str = "scripted";
@@ -42,8 +47,32 @@ pub(super) fn fits(pattern: &str, path: &str) -> bool {
 /// The entry for a node: one with its path first, then its name, then the first pattern that fits.
 fn entry<'a, T>(all: &'a [(String, T)], who: Asker<'_>) -> Option<&'a T> {
     let exact = |wanted: &str| all.iter().find(|(key, _)| key == wanted);
-    let found = exact(who.node).or_else(|| exact(who.name)).or_else(|| all.iter().find(|(key, _)| fits(key, who.node)));
+    let found = exact(who.node)
+        .or_else(|| exact(who.name))
+        .or_else(|| all.iter().find(|(key, _)| fits(key, who.node)));
     found.map(|(_, value)| value)
+}
+
+/// What stands in for a model in one run.
+#[derive(Debug)]
+enum Stands {
+    Script(Script),
+    Player(Player),
+}
+
+impl Stands {
+    fn speaker(&self) -> Speaker<'_> {
+        match self {
+            Self::Script(script) => Speaker::Script(script.clone()),
+            Self::Player(player) => Speaker::Player(player),
+        }
+    }
+}
+
+/// The same, for one session.
+enum Speaker<'a> {
+    Script(Script),
+    Player(&'a Player),
 }
 
 /// What stands in for the outside world in one run of a scenario.
@@ -51,6 +80,7 @@ fn entry<'a, T>(all: &'a [(String, T)], who: Asker<'_>) -> Option<&'a T> {
 pub struct Stand {
     scenario: Arc<Scenario>,
     faults: Arc<Faults>,
+    models: Vec<(String, Stands)>,
     /// Scripts of the blueprint itself, by file. They ask nobody, so they hold unless the scenario has others.
     scripts: BTreeMap<String, String>,
     /// What commands start, by name of the node.
@@ -71,13 +101,24 @@ impl Stand {
                 }
                 Action::Run(run) => {
                     let shell = run.shell.map(|_| "the shell".to_owned());
-                    programs.insert(node.name.to_string(), shell.or_else(|| run.argv.first().cloned()).unwrap_or_default());
+                    programs.insert(
+                        node.name.to_string(),
+                        shell.or_else(|| run.argv.first().cloned()).unwrap_or_default(),
+                    );
                 }
                 _ => {}
             }
         }
         let faults = Arc::new(Faults::new(&scenario.faults));
-        Self { scenario, faults, scripts, programs }
+        let models = scenario.models.iter().map(|(key, says)| {
+            let stands = match says {
+                Says::Script(script) => Stands::Script(script.clone()),
+                Says::Cassette(cassette) => Stands::Player(Player::new(Cassette::clone(cassette))),
+            };
+            (key.clone(), stands)
+        });
+        let models = models.collect();
+        Self { scenario, faults, models, scripts, programs }
     }
 
     /// Faults that did not happen as often as the scenario says.
@@ -85,19 +126,34 @@ impl Stand {
         self.faults.unused()
     }
 
-    fn script(&self, who: Asker<'_>, name: &str) -> Result<(String, Script), String> {
-        if let Some(script) = entry(&self.scenario.models, who) {
-            return Ok((format!("{SCRIPTED}/{}", who.name), script.clone()));
+    /// Who answers instead of a model, and under which name.
+    fn says(&self, who: Asker<'_>, name: &str) -> Result<(String, Speaker<'_>), String> {
+        if let Some(says) = entry(&self.models, who) {
+            return Ok((format!("{SCRIPTED}/{}", who.name), says.speaker()));
         }
-        if let Some((key, script)) = self.scenario.models.iter().find(|(key, _)| key == name) {
-            return Ok((format!("{SCRIPTED}/{}", key.replace('/', "-")), script.clone()));
+        if let Some((key, says)) = self.models.iter().find(|(key, _)| key == name) {
+            return Ok((format!("{SCRIPTED}/{}", key.replace('/', "-")), says.speaker()));
         }
         let own = name.strip_prefix("scripted/").and_then(|file| self.scripts.get(file));
         let own = own.ok_or_else(|| {
             format!("the scenario has no model for `{}` (`{name}`), and a test asks nobody", who.node)
         })?;
-        Ok((name.to_owned(), Script::parse(own).map_err(|error| format!("`{name}`: {error}"))?))
+        let own = Script::parse(own).map_err(|error| format!("`{name}`: {error}"))?;
+        Ok((name.to_owned(), Speaker::Script(own)))
     }
+}
+
+/// Cassettes count the tries that came to an end.
+impl Observer for Stand {
+    fn journalled(&self, entry: &Entry, _: &State) {
+        for (_, stands) in &self.models {
+            if let Stands::Player(player) = stands {
+                player.heard(&entry.event);
+            }
+        }
+    }
+
+    fn line(&self, _: &str, _: u32, _: &Line) {}
 }
 
 impl Outside for Stand {
@@ -109,9 +165,8 @@ impl Outside for Stand {
         if let Some(failure) = self.faults.of_node(who, self.programs.get(who.name).map(String::as_str)) {
             return Some(Err(failure));
         }
-        let stub = match entry(&self.scenario.stubs, who)?.of(who.attempt) {
-            Some(stub) => stub,
-            None => return Some(Err(run_out("stub", who))),
+        let Some(stub) = entry(&self.scenario.stubs, who)?.of(who.attempt) else {
+            return Some(Err(run_out("stub", who)));
         };
         let record = json!({ "stub": format!("scenario {}", self.scenario.name) });
         Some(match &stub.end {
@@ -133,10 +188,17 @@ impl Outside for Stand {
     }
 
     fn model(&self, who: Asker<'_>, name: &str, asked: usize) -> Result<Arc<dyn Model>, String> {
-        let (label, script) = self.script(who, name)?;
-        let (price, window) = (script.price, script.window.unwrap_or(WINDOW));
+        let (label, speaker) = self.says(who, name)?;
+        let (price, window, inner): (_, _, Arc<dyn Model>) = match speaker {
+            Speaker::Player(player) => (None, WINDOW, player.model(who, name, asked)?),
+            Speaker::Script(script) => {
+                let (price, window) = (script.price, script.window.unwrap_or(WINDOW));
+                (price, window, Arc::new(Scripted::new(label.clone(), script, who.name, who.round, asked)))
+            }
+        };
+        let recorded = inner.origin() == Origin::Recorded;
         let model = Arc::new(Faulty {
-            inner: Arc::new(Scripted::new(label.clone(), script, who.name, who.round, asked)),
+            inner,
             faults: Arc::clone(&self.faults),
             node: who.node.to_owned(),
             name: who.name.to_owned(),
@@ -144,7 +206,8 @@ impl Outside for Stand {
             round: who.round,
             answered: AtomicU32::new(u32::try_from(asked).unwrap_or(u32::MAX)),
         });
-        if name.starts_with("scripted/") {
+        // A recording holds what came of all tries already.
+        if recorded || name.starts_with("scripted/") {
             return Ok(model);
         }
         // What answers to the name of a real model is asked as a real one is: with tries, pauses and a breaker.
@@ -154,10 +217,11 @@ impl Outside for Stand {
             key_env: None,
             headers: BTreeMap::new(),
             free: price.is_none(),
-            limits: Default::default(),
-            timeouts: Default::default(),
+            limits: Rate::default(),
+            timeouts: TimeoutsConfig::default(),
         };
-        let known = Known { price, window: Some(window), longest_answer: Some(model.longest_answer()), effort: None };
+        let known =
+            Known { price, window: Some(window), longest_answer: Some(model.longest_answer()), effort: None };
         let config = ModelsConfig {
             providers: BTreeMap::from([(SCRIPTED.to_owned(), provider)]),
             known: BTreeMap::from([(label.clone(), known)]),
@@ -167,7 +231,7 @@ impl Outside for Stand {
         let surroundings = Surroundings {
             variables: Arc::new(|_| None),
             connect: Arc::new(move |_| Ok(Arc::clone(&model) as Arc<dyn Model>)),
-            memory: Arc::new(Forgetful),
+            memory: Arc::new(Forgetful::default()),
             now: Arc::new(move || clock.now_ms()),
             chance: Arc::new(|| 0.0),
         };

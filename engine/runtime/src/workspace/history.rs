@@ -1,9 +1,9 @@
-//! What happened before a commit, for people and models to read. Nothing is decided by it.
+//! What happened before a commit and what lies in a tree, for people and models to read. Nothing is decided by it.
 
 use std::ffi::OsString;
 
 use super::git::{GitError, Input, flag};
-use super::ids::CommitId;
+use super::ids::{CommitId, TreeId};
 use super::repository::Repository;
 
 /// The longest answer, in bytes.
@@ -25,4 +25,60 @@ impl Repository {
         let text = if cut { answer.stdout } else { answer.success(&args)?.stdout };
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
+
+    /// What lies right in a folder of a tree. Nothing if there is no such folder.
+    pub fn listing(&self, tree: TreeId, folder: &str) -> Result<Vec<Listed>, GitError> {
+        let prefix = if folder.is_empty() { String::new() } else { format!("{folder}/") };
+        let mut args: Vec<OsString> = ["ls-tree", "-z", "--full-tree"].map(OsString::from).to_vec();
+        args.extend(["--end-of-options".into(), tree.to_string().into()]);
+        if !prefix.is_empty() {
+            args.push(prefix.clone().into());
+        }
+        let answer = self.git().ask(&args, Input::Nothing, LONGEST)?;
+        let text = if answer.cut { answer.stdout } else { answer.success(&args)?.stdout };
+        // Names that are no text are nobody's business here.
+        let lines = text.split(|byte| *byte == 0).filter_map(|line| std::str::from_utf8(line).ok());
+        Ok(lines
+            .filter_map(|line| {
+                let (head, path) = line.split_once('\t')?;
+                let mut head = head.split(' ');
+                let kind = match head.next()? {
+                    "100644" | "100755" => ListedKind::File,
+                    "040000" => ListedKind::Folder,
+                    _ => ListedKind::Other,
+                };
+                let object = head.nth(1)?.to_owned();
+                Some(Listed { name: path.strip_prefix(&prefix)?.to_owned(), kind, object })
+            })
+            .collect())
+    }
+
+    /// The first `most` bytes of a listed file.
+    pub fn head_of(&self, file: &Listed, most: usize) -> Result<Vec<u8>, GitError> {
+        let args: Vec<OsString> = ["cat-file", "blob", &file.object].map(OsString::from).to_vec();
+        let answer = self.git().ask(&args, Input::Nothing, most as u64)?;
+        if answer.cut { Ok(answer.stdout) } else { Ok(answer.success(&args)?.stdout) }
+    }
+}
+
+/// Something in a folder of a tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name in the folder.
+    pub name: String,
+    /// What it is.
+    pub kind: ListedKind,
+    /// The object, as git told it.
+    object: String,
+}
+
+/// What lies in a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ListedKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A link, a submodule.
+    Other,
 }

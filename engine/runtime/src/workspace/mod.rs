@@ -35,6 +35,7 @@ pub use checkout::{CaptureError, Captured, Checkout, CheckoutError, Clean, SetTo
 pub use diff::{ApplyError, Diff, DiffOptions, FileStat, ReadFileError};
 pub use findings::{ChangedPath, EscapingLinks, FlagKind, Flagged, Kind, Limits, ScanError};
 pub use git::GitError;
+pub use history::{Listed, ListedKind};
 pub use ids::{CommitId, IdError, ObjectFormat, TreeId};
 pub(crate) use locate::init;
 pub use merge::Merge;

@@ -1,8 +1,8 @@
 //! What agents spend: reserved before, settled after, never more than the budget, never forgotten.
 
 use blueprint_core::run::{
-    Command, Did, Event, Failure, FailureClass, LostBecause, Overrun, Payload, SessionStep, Spend, State, Success,
-    usd,
+    Command, Did, Event, Failure, FailureClass, LostBecause, Overrun, Payload, SessionStep, Spend, State,
+    Success, usd,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -69,7 +69,8 @@ impl Run {
 
     fn hear(&mut self, turn: u32, cost: Option<u64>, tokens: u64) {
         let spent = Spend { cost_micros: cost, tokens };
-        self.step(turn, Did::HearModel { model: "m".into(), origin: "provider".into(), spent, ok: true }).unwrap();
+        self.step(turn, Did::HearModel { model: "m".into(), origin: "provider".into(), spent, ok: true })
+            .unwrap();
     }
 
     fn lose(&mut self) {
@@ -157,7 +158,9 @@ fn a_step_of_an_older_attempt_counts_for_nothing() {
 
 #[test]
 fn money_is_written_in_dollars() {
-    for (micros, text) in [(0, "0.00"), (1, "0.000001"), (10_000, "0.01"), (1_500_000, "1.50"), (12_340_500, "12.3405")] {
+    for (micros, text) in
+        [(0, "0.00"), (1, "0.000001"), (10_000, "0.01"), (1_500_000, "1.50"), (12_340_500, "12.3405")]
+    {
         assert_eq!(usd(micros), text);
     }
 }

@@ -41,10 +41,13 @@ pub(super) fn outputs(node: &Node, value: Option<Value>) -> Result<Option<Value>
     if node.outputs.is_empty() {
         return Ok(None);
     }
-    let Some(Value::Object(given)) = value else { return Err("the agent finished without its outputs".to_owned()) };
+    let Some(Value::Object(given)) = value else {
+        return Err("the agent finished without its outputs".to_owned());
+    };
     let mut outputs = Map::new();
     for output in &node.outputs {
-        let value = given.get(&*output.name).ok_or_else(|| format!("the output `{}` is missing", output.name))?;
+        let value =
+            given.get(&*output.name).ok_or_else(|| format!("the output `{}` is missing", output.name))?;
         if !fits(output.ty, value) {
             return Err(format!("the output `{}` is not of type {}", output.name, output.ty));
         }

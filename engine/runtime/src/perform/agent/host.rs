@@ -164,7 +164,8 @@ impl Host {
         command: Command,
         cancel: &CancellationToken,
     ) -> Result<Ran, HostError> {
-        let mut exec = surroundings::exec(&self.shared, &self.job, command.argv, self.inside.join(&command.cwd));
+        let mut exec =
+            surroundings::exec(&self.shared, &self.job, command.argv, self.inside.join(&command.cwd));
         exec.env.extend(self.env.clone());
         exec.env.extend(command.env);
         exec.stdin = (!command.stdin.is_empty()).then_some(command.stdin);
@@ -219,7 +220,8 @@ impl Host {
             if captured.tree == known {
                 return Ok((captured.tree, None));
             }
-            let commit = trees.keep(captured.tree, &[held.prepared.commit], origin(&host.shared, &host.job))?;
+            let commit =
+                trees.keep(captured.tree, &[held.prepared.commit], origin(&host.shared, &host.job))?;
             held.last = Some((captured.tree, commit));
             Ok((captured.tree, Some(commit)))
         })
@@ -311,12 +313,15 @@ impl ToolHost for Handle {
         };
         let shared = Arc::clone(&host.shared);
         blocking(move || {
-            let trees =
-                shared.trees.as_ref().ok_or_else(|| Failure::new(FailureClass::Infra, "there is no workspace"))?;
+            let trees = shared
+                .trees
+                .as_ref()
+                .ok_or_else(|| Failure::new(FailureClass::Infra, "there is no workspace"))?;
             let repository = trees.repository();
             let text = match query {
                 GitQuery::Diff { paths } => {
-                    let options = DiffOptions { max_bytes: LONGEST_PATCH, binary: false, ..DiffOptions::default() };
+                    let options =
+                        DiffOptions { max_bytes: LONGEST_PATCH, binary: false, ..DiffOptions::default() };
                     repository
                         .diff(base, now, options)
                         .map(|diff| ends::only(&String::from_utf8_lossy(&diff.patch), &paths))

@@ -12,13 +12,19 @@ use crate::shared::Shared;
 use crate::start::StandIn;
 
 /// The model of a session that has taken these steps.
-pub(super) fn model(shared: &Shared, job: &Job, agent: &Agent, before: &[Step]) -> Result<Arc<dyn Model>, Failure> {
+pub(super) fn model(
+    shared: &Shared,
+    job: &Job,
+    agent: &Agent,
+    before: &[Step],
+) -> Result<Arc<dyn Model>, Failure> {
     // What was asked counts, whether it was answered or failed: nothing is ever said twice.
     let asked = before
         .iter()
         .filter(|step| matches!(step, Step::ModelAnswered { .. } | Step::ModelFailed { .. }))
         .count();
-    if let (Some(outside), Mind::Model { .. } | Mind::Script { .. }) = (&shared.settings.outside, &agent.mind) {
+    if let (Some(outside), Mind::Model { .. } | Mind::Script { .. }) = (&shared.settings.outside, &agent.mind)
+    {
         let name = match &agent.mind {
             Mind::Model { model, .. } => model.clone(),
             Mind::Script { file, .. } => format!("scripted/{file}"),
@@ -38,16 +44,20 @@ pub(super) fn model(shared: &Shared, job: &Job, agent: &Agent, before: &[Step]) 
             };
             configured(shared, model)
         }
-        Mind::Program { .. } => {
-            Err(Failure::new(FailureClass::Infra, "a program is no model"))
-        }
+        Mind::Program { .. } => Err(Failure::new(FailureClass::Infra, "a program is no model")),
     }
 }
 
 /// A model that answers from a script.
-fn scripted(job: &Job, shared: &Shared, file: &str, script: &str, asked: usize) -> Result<Arc<dyn Model>, Failure> {
-    let script =
-        Script::parse(script).map_err(|error| Failure::new(FailureClass::Llm, format!("`{file}`: {error}")))?;
+fn scripted(
+    job: &Job,
+    shared: &Shared,
+    file: &str,
+    script: &str,
+    asked: usize,
+) -> Result<Arc<dyn Model>, Failure> {
+    let script = Script::parse(script)
+        .map_err(|error| Failure::new(FailureClass::Llm, format!("`{file}`: {error}")))?;
     let name = &job.node(shared).name;
     Ok(Arc::new(Scripted::new(format!("scripted/{file}"), script, name, job.round, asked)))
 }

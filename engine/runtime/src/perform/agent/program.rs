@@ -33,7 +33,8 @@ pub(super) async fn run(
 ) -> Result<Success, Ending> {
     let prepared = prepare(shared, job, node.workspace).await?;
     let host = Arc::new(Host::new(shared, job, node, agent, prepared)?);
-    let mut ceiling = [Effect::Read, Effect::Destructive].into_iter().collect::<std::collections::BTreeSet<_>>();
+    let mut ceiling =
+        [Effect::Read, Effect::Destructive].into_iter().collect::<std::collections::BTreeSet<_>>();
     if matches!(node.workspace, Workspace::Write | Workspace::Scratch) {
         ceiling.insert(Effect::Write);
     }
@@ -106,9 +107,15 @@ fn conclude(
     };
     match outcome.end {
         End::Finished => {}
-        End::GaveUp(why) => return Err(failed(FailureClass::Agent, format!("the agent gave up: {why}"), tree)),
-        End::TimedOut => return Err(failed(FailureClass::Timeout, "the agent took too long".to_owned(), tree)),
-        End::Broken(why) => return Err(failed(FailureClass::Agent, format!("the agent broke off: {why}"), tree)),
+        End::GaveUp(why) => {
+            return Err(failed(FailureClass::Agent, format!("the agent gave up: {why}"), tree));
+        }
+        End::TimedOut => {
+            return Err(failed(FailureClass::Timeout, "the agent took too long".to_owned(), tree));
+        }
+        End::Broken(why) => {
+            return Err(failed(FailureClass::Agent, format!("the agent broke off: {why}"), tree));
+        }
     }
     let outputs = match ends::outputs(node, outcome.outputs) {
         Ok(outputs) => outputs,

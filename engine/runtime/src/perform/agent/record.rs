@@ -102,12 +102,21 @@ fn did(step: &Step) -> (u32, Did) {
         }
         Step::ModelAnswered { turn, answer } => {
             let spent = Spend { cost_micros: answer.cost_micros, tokens: answer.usage.total() };
-            let did = Did::HearModel { model: answer.model.clone(), origin: origin(answer.origin), spent, ok: true };
+            let did = Did::HearModel {
+                model: answer.model.clone(),
+                origin: origin(answer.origin),
+                spent,
+                ok: true,
+            };
             (*turn, did)
         }
         Step::ModelFailed { turn, model, spent, .. } => {
-            let did =
-                Did::HearModel { model: model.clone(), origin: String::new(), spent: spend(*spent), ok: false };
+            let did = Did::HearModel {
+                model: model.clone(),
+                origin: String::new(),
+                spent: spend(*spent),
+                ok: false,
+            };
             (*turn, did)
         }
         Step::ToolCalled { turn, tool, effect, .. } => {
@@ -141,7 +150,11 @@ fn line(step: &Step) -> Option<String> {
 }
 
 /// Keeps the steps as JSON lines, without secrets.
-pub(super) fn transcript(shared: &Shared, scanner: &Scanner, steps: &[Step]) -> Result<Option<String>, BlobError> {
+pub(super) fn transcript(
+    shared: &Shared,
+    scanner: &Scanner,
+    steps: &[Step],
+) -> Result<Option<String>, BlobError> {
     if steps.is_empty() {
         return Ok(None);
     }

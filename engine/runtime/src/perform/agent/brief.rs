@@ -1,0 +1,160 @@
+//! What an agent is told besides its prompt: the rule files of the tree it starts from, and why the round before did not
+//! pass. Made of journalled facts and git objects alone, so that a session that goes on is told the same.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use blueprint_agent::context::{DigestOptions, Reader, collect_rules, digest};
+use blueprint_agent::scan::{Options, Scanner, fence};
+use blueprint_agent::tool::HostError;
+use blueprint_core::run::Failure;
+
+use super::super::{Job, Lesson, blocking, infra};
+use super::project_folder;
+use crate::logs;
+use crate::shared::Shared;
+use crate::store::Digest;
+use crate::workspace::{Listed, ListedKind, TreeId};
+
+/// What is added to the texts of the blueprint.
+#[derive(Debug, Default)]
+pub(super) struct Brief {
+    /// The rule files, by path.
+    pub(super) rules: Vec<String>,
+    system: String,
+    prompt: String,
+}
+
+impl Brief {
+    /// The system text with the rules behind it.
+    pub(super) fn system(&self, text: String) -> String {
+        joined(text, &self.system)
+    }
+
+    /// The prompt with the lesson behind it.
+    pub(super) fn prompt(&self, text: String) -> String {
+        joined(text, &self.prompt)
+    }
+}
+
+fn joined(text: String, more: &str) -> String {
+    if more.is_empty() { text } else { format!("{text}\n\n{more}") }
+}
+
+/// The brief of a node that starts from `tree`.
+pub(super) async fn of(shared: &Arc<Shared>, job: &Job, tree: Option<TreeId>) -> Result<Brief, Failure> {
+    let scanner = Scanner::new(&shared.redactor, Options::default());
+    let mut brief = Brief::default();
+    if let Some(tree) = tree {
+        let reader = InTree { shared: Arc::clone(shared), tree, listings: Mutex::default() };
+        let rules = collect_rules(&reader, &[project_folder(shared)])
+            .await
+            .map_err(|error| infra("the rule files of the project cannot be read", &error))?;
+        brief.rules = rules.files.iter().map(|file| file.path.clone()).collect();
+        brief.system = scanner.redact(&rules.text());
+    }
+    if let Some(lesson) = &job.lesson {
+        brief.prompt = told(shared, &scanner, lesson);
+    }
+    Ok(brief)
+}
+
+/// Why the round before did not pass, with what its log says of it.
+fn told(shared: &Shared, scanner: &Scanner, lesson: &Lesson) -> String {
+    let Lesson { node, round, failure } = lesson;
+    let mut text = format!(
+        "This is round {round}: the one before did not pass. Its changes are still in the workspace. `{node}` failed ({}).",
+        failure.class.as_str()
+    );
+    let _ =
+        write!(text, "\n\n{}", fence(&format!("the failure of {node}"), &scanner.redact(&failure.message)));
+    let log = failure.record["log"].as_str().and_then(|log| log.parse::<Digest>().ok());
+    if let Some(log) = log.and_then(|log| shared.store.blobs().get(log).ok()) {
+        let mut lines = String::new();
+        for line in logs::lines(&log) {
+            lines.push_str(&String::from_utf8_lossy(&line.text));
+            lines.push('\n');
+        }
+        let short = digest(&scanner.redact(&lines), &DigestOptions::default());
+        let _ = write!(text, "\n\n{}", fence(&format!("the log of {node}, shortened"), &short.text));
+    }
+    text
+}
+
+/// Reads files of a tree, never of a checkout. Each folder is listed once: most of what is asked for is not there.
+struct InTree {
+    shared: Arc<Shared>,
+    tree: TreeId,
+    listings: Mutex<BTreeMap<String, Arc<Vec<Listed>>>>,
+}
+
+impl InTree {
+    async fn listing(&self, folder: &str) -> Result<Arc<Vec<Listed>>, HostError> {
+        let known = self.listings.lock().unwrap_or_else(PoisonError::into_inner).get(folder).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let (shared, tree, path) = (Arc::clone(&self.shared), self.tree, folder.to_owned());
+        let listed = blocking(move || match &shared.trees {
+            Some(trees) => trees
+                .repository()
+                .listing(tree, &path)
+                .map_err(|error| infra("git could not list a folder", &error)),
+            None => Ok(Vec::new()),
+        });
+        let listed = Arc::new(listed.await.map_err(|failure| HostError::Infra(failure.message))?);
+        let mut listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
+        listings.insert(folder.to_owned(), Arc::clone(&listed));
+        Ok(listed)
+    }
+
+    /// What lies at a path, if every folder on the way is one.
+    async fn find(&self, path: &str) -> Result<Option<Listed>, HostError> {
+        let mut folder = String::new();
+        let mut parts = path.split('/').peekable();
+        while let Some(part) = parts.next() {
+            let found = self.listing(&folder).await?.iter().find(|listed| listed.name == part).cloned();
+            let Some(found) = found else { return Ok(None) };
+            if parts.peek().is_none() {
+                return Ok(Some(found));
+            }
+            if found.kind != ListedKind::Folder {
+                return Ok(None);
+            }
+            folder = if folder.is_empty() { part.to_owned() } else { format!("{folder}/{part}") };
+        }
+        Ok(None)
+    }
+}
+
+#[async_trait]
+impl Reader for InTree {
+    async fn read(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, HostError> {
+        let Some(file) = self.find(path).await?.filter(|found| found.kind == ListedKind::File) else {
+            return Ok(None);
+        };
+        let shared = Arc::clone(&self.shared);
+        let read = blocking(move || match &shared.trees {
+            Some(trees) => trees
+                .repository()
+                .head_of(&file, most)
+                .map(Some)
+                .map_err(|error| infra("git could not read a file", &error)),
+            None => Ok(None),
+        });
+        read.await.map_err(|failure| HostError::Infra(failure.message))
+    }
+
+    async fn list(&self, path: &str) -> Result<Vec<String>, HostError> {
+        let is_folder =
+            path.is_empty() || self.find(path).await?.is_some_and(|found| found.kind == ListedKind::Folder);
+        if !is_folder {
+            return Ok(Vec::new());
+        }
+        let listing = self.listing(path).await?;
+        let files = listing.iter().filter(|listed| listed.kind == ListedKind::File);
+        Ok(files.map(|file| file.name.clone()).collect())
+    }
+}
