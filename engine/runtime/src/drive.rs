@@ -533,16 +533,14 @@ impl Driver {
         let instance = self.state.instance(inst);
         let graph = self.state.graph_of(instance.scope);
         // Inner regions stand before outer ones.
-        let inside = graph.regions.iter().filter(|region| region.members.contains(&instance.node));
-        inside
-            .filter_map(|region| {
-                let closer = self.state.in_scope(instance.scope, region.closer);
-                let round = self.state.region(closer)?.round;
-                let failure = self.state.instance(closer).failure.clone().filter(|_| round > 1)?;
-                let node = self.state.instance(closer).path.clone();
-                Some(Lesson { node, round, failure })
-            })
-            .next()
+        let mut inside = graph.regions.iter().filter(|region| region.members.contains(&instance.node));
+        inside.find_map(|region| {
+            let closer = self.state.in_scope(instance.scope, region.closer);
+            let round = self.state.region(closer)?.round;
+            let failure = self.state.instance(closer).failure.clone().filter(|_| round > 1)?;
+            let node = self.state.instance(closer).path.clone();
+            Some(Lesson { node, round, failure })
+        })
     }
 }
 

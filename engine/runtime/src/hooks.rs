@@ -53,7 +53,7 @@ impl RunHooks {
     }
 
     /// Lets those look who only look.
-    pub(crate) async fn seen(&self, run: String, node: Option<(Arc<str>, u32)>, mount: Mount, data: Value) {
+    pub(crate) async fn seen(&self, run: String, node: Option<Attempt>, mount: Mount, data: Value) {
         let facts = Facts {
             run: &run,
             node: node.as_ref().map(|(node, _)| &**node),
@@ -71,8 +71,11 @@ fn no(asked: Option<Dispatched>) -> Result<(), (String, String)> {
     }
 }
 
+/// A node and its attempt.
+pub(crate) type Attempt = (Arc<str>, u32);
+
 /// What observers of a run are shown of a fact, if they are shown it.
-pub(crate) fn shown(event: &Event, state: &State) -> Option<(Mount, Option<(Arc<str>, u32)>, Value)> {
+pub(crate) fn shown(event: &Event, state: &State) -> Option<(Mount, Option<Attempt>, Value)> {
     let of = |node: &Arc<str>, attempt: u32| Some((Arc::clone(node), attempt));
     Some(match event {
         Event::NodeSucceeded { node, attempt, .. } => {

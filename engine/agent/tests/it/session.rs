@@ -23,7 +23,7 @@ struct Mark {
 }
 
 impl Mark {
-    fn new(name: &str, effect: Effect, made: &Arc<Mutex<Vec<i64>>>) -> Arc<dyn Tool> {
+    fn named(name: &str, effect: Effect, made: &Arc<Mutex<Vec<i64>>>) -> Arc<dyn Tool> {
         let schema = json!({
             "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"], "additionalProperties": false
         });
@@ -87,8 +87,10 @@ impl Lab {
             .iter()
             .filter(|step| matches!(step, Step::ModelAnswered { .. } | Step::ModelFailed { .. }))
             .count();
-        let mut tools =
-            vec![Mark::new("look", Effect::Read, &self.made), Mark::new("change", Effect::Write, &self.made)];
+        let mut tools = vec![
+            Mark::named("look", Effect::Read, &self.made),
+            Mark::named("change", Effect::Write, &self.made),
+        ];
         if self.wants_value {
             let schema =
                 json!({ "type": "object", "properties": { "n": { "type": "integer" } }, "required": ["n"] });

@@ -146,9 +146,9 @@ impl Reader<'_> {
             Err(reason) => wrong(format!("cannot be read: {}", plain(&reason))),
             Ok(hooks) => {
                 if let Err(errors) = HookTable::compile(&hooks, &Builtins::default()) {
-                    errors
-                        .iter()
-                        .for_each(|error| wrong(format!("cannot be used: {}", plain(&error.to_string()))));
+                    for error in &errors {
+                        wrong(format!("cannot be used: {}", plain(&error.to_string())));
+                    }
                 }
                 self.layer.hooks = Some(hooks);
             }

@@ -132,11 +132,10 @@ fn every_guard_ends_the_session() {
 
 #[test]
 fn a_wide_answer_is_cut_to_what_is_looked_at() {
-    let calls: String = (1..=200)
-        .map(|n| {
-            format!("[[turn.call]]\ntool = \"fs.read\"\nargs = {{ path = \"src/main.txt\", start = {n} }}\n")
-        })
-        .collect();
+    let call = |n: u32| {
+        format!("[[turn.call]]\ntool = \"fs.read\"\nargs = {{ path = \"src/main.txt\", start = {n} }}\n")
+    };
+    let calls = (1..=200).map(call).collect::<Vec<_>>().concat();
     let lab = lab(THINK, &format!("[[turn]]\n{calls}[[turn]]\ntext = \"Done.\"\n"));
     lab.say(&["run", "think"]);
     let made = kinds(&lab).iter().filter(|kind| *kind == "call_tool").count();

@@ -29,7 +29,7 @@ fn lab(hooks: &str, programs: &[(&str, &str)]) -> Lab {
     for (name, text) in programs {
         program(&lab, name, text);
     }
-    let text = hooks.replace("@", &folder.display().to_string());
+    let text = hooks.replace('@', &folder.display().to_string());
     std::fs::write(folder.join("config.toml"), text).unwrap();
     lab
 }

@@ -91,7 +91,8 @@ fn refused(said: Said) -> Said {
 
 /// Many small nodes, so that the events of one run fill pages of their own.
 fn long(lab: &Lab, name: &str) {
-    let nodes: String = (0..60).map(|number| format!("[nodes.n{number}]\nwait = \"0s\"\n")).collect();
+    let node = |number: u32| format!("[nodes.n{number}]\nwait = \"0s\"\n");
+    let nodes = (0..60).map(node).collect::<Vec<_>>().concat();
     let needs: Vec<String> = (0..60).map(|number| format!("\"n{number}\"")).collect();
     let text = format!(
         "[defaults]\nworkspace = \"none\"\n{nodes}[nodes.review]\nneeds = [{}]\ngate = {{}}\n\

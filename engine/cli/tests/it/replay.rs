@@ -75,6 +75,7 @@ fn repository() -> PathBuf {
 }
 
 /// The toolchain that built this test.
+#[expect(clippy::disallowed_methods, reason = "where the toolchain is, only the environment says")]
 fn toolchain() -> Vec<(&'static str, String)> {
     let home = std::env::var("HOME").unwrap_or_default();
     let place = |name: &str, below: &str| std::env::var(name).unwrap_or_else(|_| format!("{home}/{below}"));

@@ -55,14 +55,13 @@ pub(super) async fn run(
     let done = session(shared, job, node, agent, words, &brief, model, &host, before, cancel).await;
     host.stop().await;
     let held = host.held();
-    let done = match done {
+    match done {
         Ok((ended, steps)) => conclude(shared, job, node, &host, held, ended, &steps, &brief).await,
         Err(ending) => {
             give_back(shared, held);
             Err(ending)
         }
-    };
-    done
+    }
 }
 
 /// The texts of an agent, with their values.

@@ -69,7 +69,7 @@ pub(super) async fn run(
         handle.note(&serde_json::to_string(heard).unwrap_or_default());
     }
     let (tree, flagged) = keep_tree(shared, job, node, held).await?;
-    conclude(shared, node, &host, outcome, tree, flagged)
+    conclude(shared, node, &host, outcome, tree, &flagged)
 }
 
 fn conclude(
@@ -78,7 +78,7 @@ fn conclude(
     host: &Host,
     outcome: Outcome,
     tree: Option<String>,
-    flagged: Vec<String>,
+    flagged: &[String],
 ) -> Result<Success, Ending> {
     let mut transcript = String::new();
     for heard in &outcome.transcript {
