@@ -178,10 +178,8 @@ proptest! {
         for (number, (what, cost, tokens)) in steps.into_iter().enumerate() {
             let turn = number as u32 + 1;
             match what {
-                0 | 1 if open.is_none() => {
-                    if run.ask(turn, Some(cost), tokens).is_ok() {
-                        open = Some((cost, tokens));
-                    }
+                0 | 1 if open.is_none() && run.ask(turn, Some(cost), tokens).is_ok() => {
+                    open = Some((cost, tokens));
                 }
                 2 => {
                     if let Some((most, tokens)) = open.take() {
