@@ -289,6 +289,7 @@ impl Connection {
         let listener = Listener { changed: Arc::clone(&self.changed) };
         let complaints = Arc::default();
         let patience = self.patience();
+        let mut reader = None;
         let (started, mut process) = match &self.server.way {
             Way::Command { argv, env } => {
                 let env = self.values(env.iter().map(String::as_str))?;
@@ -296,7 +297,7 @@ impl Connection {
                 let stdin = std::mem::replace(&mut process.stdin, Box::new(tokio::io::sink()));
                 let stdout = std::mem::replace(&mut process.stdout, Box::new(tokio::io::empty()));
                 let stderr = std::mem::replace(&mut process.stderr, Box::new(tokio::io::empty()));
-                drop(tokio::spawn(remember(stderr, Arc::clone(&complaints), process.kill.clone())));
+                reader = Some(tokio::spawn(remember(stderr, Arc::clone(&complaints), process.kill.clone())));
                 let transport =
                     AsyncRwTransport::new_client(stdout, stdin).with_max_line_length(LONGEST_MESSAGE);
                 (timeout(patience, listener.serve_with_lifecycle(transport, mode)).await, Some(process))
@@ -315,6 +316,10 @@ impl Connection {
                 Ok(Live { service, process, complaints })
             }
             Ok(Err(error)) => {
+                // A server that closed the conversation is about to say why, or has not been heard yet.
+                if let Some(reader) = reader {
+                    drop(timeout(FAREWELL, reader).await);
+                }
                 let said = words(process.as_mut(), &complaints);
                 let why = format!("it did not start: {}{said}", complaint(&error.to_string()));
                 Err(NoStart { how: Some(error), silence: Silence::Server(host.redact(&why)) })

@@ -12,6 +12,8 @@ use thiserror::Error;
 
 mod edit;
 mod list;
+#[cfg(feature = "map")]
+mod map;
 mod patch;
 mod read;
 mod search;
@@ -110,6 +112,8 @@ fn perform(root: &Path, request: FileRequest) -> Result<String, Fault> {
     let tree = Tree::open(root)?;
     let args = request.args;
     match request.tool.as_str() {
+        #[cfg(feature = "map")]
+        "fs.map" => map::map(&tree, &arguments(args)?),
         "fs.list" => list::list(&tree, &arguments(args)?),
         "fs.read" => read::read(&tree, arguments(args)?),
         "fs.search" => search::search(&tree, &arguments(args)?),

@@ -60,13 +60,23 @@ tool = "shell"
 args = { command = "cat src/main.txt; id -u; pwd" }
 [[turn.call]]
 tool = "git.diff"
+[[turn.call]]
+tool = "fs.map"
 [[turn]]
 text = "Done."
 "#,
     );
+    lab.write(
+        "src/lib.rs",
+        "pub fn greeting() -> u32 { 1 }\npub fn twice() -> u32 { greeting() + greeting() }\n",
+    );
+    lab.commit();
     let said = lab.say(&["run", "think"]).ends(0);
     said.mentions("scripted model").mentions("< shell");
     assert!(lab.diff(&lab.run()).contains("+zwei"));
+    let transcript = lab.say(&["logs", &lab.run(), "--transcript"]).ends(0).out;
+    assert!(transcript.contains("1 pub fn greeting() -> u32"), "{transcript}");
+    assert!(transcript.contains("[2 of 2 definitions in 1 files]"), "{transcript}");
     let record = agent_record(&lab);
     let text = record.to_string();
     assert!(text.contains("\"origin\":\"scripted\""), "{text}");
@@ -363,7 +373,10 @@ text = "Done now."
         "{}",
         told[2]
     );
-    assert_eq!(lab.show(&lab.run(), "think")["record"]["rules"], serde_json::json!(["AGENTS.md"]));
+    let record = lab.show(&lab.run(), "think")["record"].clone();
+    assert_eq!(record["rules"], serde_json::json!(["AGENTS.md"]));
+    let parts: Vec<&Value> = record["context"].as_array().unwrap().iter().map(|part| &part["fate"]).collect();
+    assert_eq!(parts, ["whole", "whole"], "{record}");
 }
 
 fn agent_transcript(lab: &Lab) -> String {

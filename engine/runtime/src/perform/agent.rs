@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use blueprint_agent::context::PartReport;
 use blueprint_agent::model::Model;
 use blueprint_agent::session::{Ended, Limits, Session, Step, Stopped};
 use blueprint_agent::tool::Notes;
@@ -56,7 +57,9 @@ pub(super) async fn run(
     host.stop().await;
     let held = host.held();
     match done {
-        Ok((ended, steps)) => conclude(shared, job, node, &host, held, ended, &steps, &brief).await,
+        Ok((ended, steps, parts)) => {
+            conclude(shared, job, node, &host, held, ended, &steps, (&brief, &parts)).await
+        }
         Err(ending) => {
             give_back(shared, held);
             Err(ending)
@@ -121,7 +124,7 @@ async fn session(
     host: &Arc<Host>,
     before: Vec<Step>,
     cancel: &CancellationToken,
-) -> Result<(Ended, Vec<Step>), Ending> {
+) -> Result<(Ended, Vec<Step>, Vec<PartReport>), Ending> {
     let handle = Handle(Arc::clone(host));
     let servers = tools::servers(agent, &handle, cancel).await?;
     let toolbox = tools::toolbox(node, agent, shared.settings.limits.wall, servers.tools())?;
@@ -129,13 +132,15 @@ async fn session(
         host.note(&format!("left out: `{}` would change the workspace, which this node may not", spec.name));
     }
     let journal = Arc::new(Journalled::new(shared, job, host, &before));
+    let system = words.system.unwrap_or_else(|| mind::system(node, &host.folder()));
+    let briefed = brief.fit(system, words.prompt, &*model);
     let session = Session {
         model,
         toolbox: Arc::new(toolbox),
         host: Arc::new(handle),
         recorder: journal.clone(),
-        system: brief.system(words.system.unwrap_or_else(|| mind::system(node, &host.folder()))),
-        prompt: brief.prompt(words.prompt),
+        system: briefed.system,
+        prompt: briefed.prompt,
         limits: Limits {
             turns: agent.max_turns,
             tokens: agent.max_tokens,
@@ -169,9 +174,9 @@ async fn session(
     if timed_out && matches!(ended.result, Err(Stopped::Lost)) {
         host.note(&format!("stopped: it took longer than {}", crate::human(limit)));
         let result = Err(Stopped::Budget(format!("the agent took longer than {}", crate::human(limit))));
-        return Ok((Ended { result, ..ended }, steps));
+        return Ok((Ended { result, ..ended }, steps, briefed.parts));
     }
-    Ok((ended, steps))
+    Ok((ended, steps, briefed.parts))
 }
 
 /// Keeps what the session left and says how it ended.
@@ -184,7 +189,7 @@ async fn conclude(
     held: Option<Prepared>,
     ended: Ended,
     steps: &[Step],
-    brief: &Brief,
+    (brief, parts): (&Brief, &[PartReport]),
 ) -> Result<Success, Ending> {
     let text = shared.redactor.redact_str(&ended.text);
     let transcript = transcript(shared, &host.scanner, steps)
@@ -207,6 +212,9 @@ async fn conclude(
     });
     if !brief.rules.is_empty() {
         record["rules"] = json!(brief.rules);
+    }
+    if !parts.is_empty() {
+        record["context"] = json!(parts);
     }
     if let Some(origin) = ended.unreal {
         record["origin"] = serde_json::to_value(origin).unwrap_or(Value::Null);

@@ -26,6 +26,8 @@ struct FileTool(ToolSpec);
 /// All of them.
 pub(super) fn tools() -> Vec<Arc<dyn Tool>> {
     let specs = [list(), read(), search(), write(), edit(), patch(), delete()];
+    #[cfg(feature = "map")]
+    let specs = specs.into_iter().chain([map()]);
     specs.into_iter().map(|spec| Arc::new(FileTool(spec)) as Arc<dyn Tool>).collect()
 }
 
@@ -50,6 +52,21 @@ fn list() -> ToolSpec {
             "path": folder(),
             "depth": {"type": "integer", "minimum": 1, "maximum": 20, "description": "How deep. Default: 2."},
             "ignored": ignored(),
+        }),
+        &[],
+    )
+}
+
+#[cfg(feature = "map")]
+fn map() -> ToolSpec {
+    spec(
+        "fs.map",
+        Effect::Read,
+        "Shows the most important definitions of the workspace (Rust, Python, JavaScript, TypeScript, Go), by file with \
+         their lines: those that the rest of it speaks of most. A good first look.",
+        &json!({
+            "path": folder(),
+            "tokens": {"type": "integer", "minimum": 200, "maximum": 16000, "description": "How long. Default: 4000."},
         }),
         &[],
     )

@@ -6,7 +6,10 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use blueprint_agent::context::{DigestOptions, Reader, collect_rules, digest};
+use blueprint_agent::context::{
+    Cut, DigestOptions, Family, Part, PartReport, Reader, collect_rules, digest, pack,
+};
+use blueprint_agent::model::Model;
 use blueprint_agent::scan::{Options, Scanner, fence};
 use blueprint_agent::tool::HostError;
 use blueprint_core::run::Failure;
@@ -18,24 +21,41 @@ use crate::shared::Shared;
 use crate::store::Digest;
 use crate::workspace::{Listed, ListedKind, TreeId};
 
+/// The name of the part that holds the rule files.
+const RULES: &str = "rule files";
+
 /// What is added to the texts of the blueprint.
 #[derive(Debug, Default)]
 pub(super) struct Brief {
     /// The rule files, by path.
     pub(super) rules: Vec<String>,
-    system: String,
-    prompt: String,
+    parts: Vec<Part>,
+}
+
+/// The prompt and who the model is, with what is added to them, as far as it fits.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Briefed {
+    /// Who the model is to be, and the rules of the project.
+    pub(super) system: String,
+    /// What it is to do, and why the round before did not pass.
+    pub(super) prompt: String,
+    /// What became of each part.
+    pub(super) parts: Vec<PartReport>,
 }
 
 impl Brief {
-    /// The system text with the rules behind it.
-    pub(super) fn system(&self, text: String) -> String {
-        joined(text, &self.system)
-    }
-
-    /// The prompt with the lesson behind it.
-    pub(super) fn prompt(&self, text: String) -> String {
-        joined(text, &self.prompt)
+    /// Puts it together for a model with this window. What is added takes at most a quarter of it.
+    pub(super) fn fit(&self, system: String, prompt: String, model: &dyn Model) -> Briefed {
+        let (rules, rest): (Vec<Part>, Vec<Part>) =
+            self.parts.iter().cloned().partition(|part| part.name == RULES);
+        let family = Family::of(model.name());
+        let rules = pack(family, &rules, model.window() / 8);
+        let rest = pack(family, &rest, model.window() / 8);
+        Briefed {
+            system: joined(system, &rules.text),
+            prompt: joined(prompt, &rest.text),
+            parts: rules.parts.into_iter().chain(rest.parts).collect(),
+        }
     }
 }
 
@@ -53,10 +73,15 @@ pub(super) async fn of(shared: &Arc<Shared>, job: &Job, tree: Option<TreeId>) ->
             .await
             .map_err(|error| infra("the rule files of the project cannot be read", &error))?;
         brief.rules = rules.files.iter().map(|file| file.path.clone()).collect();
-        brief.system = scanner.redact(&rules.text());
+        if !rules.files.is_empty() {
+            let text = scanner.redact(&rules.text());
+            brief.parts.push(Part { name: RULES.to_owned(), priority: 1, text, cut: Cut::Tail });
+        }
     }
     if let Some(lesson) = &job.lesson {
-        brief.prompt = told(shared, &scanner, lesson);
+        let name = format!("why round {} did not pass", lesson.round.saturating_sub(1));
+        let text = told(shared, &scanner, lesson);
+        brief.parts.push(Part { name, priority: 2, text, cut: Cut::Tail });
     }
     Ok(brief)
 }

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::Ending;
 
 /// The tools of an agent that names none: it may look, and nothing else.
-const LOOK: [&str; 4] = ["fs.list", "fs.read", "fs.search", "git.*"];
+const LOOK: [&str; 5] = ["fs.list", "fs.map", "fs.read", "fs.search", "git.*"];
 
 /// Puts the tools of a node together.
 pub(super) fn toolbox(
