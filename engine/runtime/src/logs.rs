@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use blueprint_sandbox::Stream;
 
+use blueprint_agent::scan::{LineScanner, Options, Scanner};
+
 use crate::redact::{RedactStream, Redactor};
 use crate::store::{BlobError, BlobWriter, Blobs, Digest};
 
@@ -41,6 +43,8 @@ pub struct LogWriter {
 struct Half {
     redact: Option<RedactStream>,
     line: Vec<u8>,
+    /// Looks for what has the shape of a token or a key.
+    shapes: LineScanner,
 }
 
 /// A finished log.
@@ -64,7 +68,8 @@ pub fn live_path(state: &Path, run: &str, node: &str, attempt: u32) -> PathBuf {
 impl LogWriter {
     /// Starts a log that keeps up to `stdout_limit` bytes of standard output in memory.
     pub fn new(blobs: &Blobs, redactor: &Redactor, live: PathBuf, stdout_limit: usize) -> Self {
-        let half = || Half { redact: Some(redactor.stream()), line: Vec::new() };
+        let shapes = Scanner::new(redactor, Options { markers: false, ..Options::default() });
+        let half = || Half { redact: Some(redactor.stream()), line: Vec::new(), shapes: shapes.lines() };
         Self {
             blobs: blobs.clone(),
             writer: None,
@@ -119,6 +124,11 @@ impl LogWriter {
     }
 
     fn write(&mut self, line: &Line, seen: &mut dyn FnMut(&Line)) -> Result<(), BlobError> {
+        let shown = String::from_utf8_lossy(&line.text).into_owned();
+        let Some(clean) = self.half(line.stream).shapes.line(&shown) else { return Ok(()) };
+        // Bytes that are no text stay as they are, unless something had to go.
+        let clean = (clean != shown).then(|| Line { stream: line.stream, text: clean.into_bytes() });
+        let line = clean.as_ref().unwrap_or(line);
         if self.writer.is_none() {
             let writer = self.blobs.writer()?;
             // Only a convenience for `logs -f`; a log that cannot be followed is still complete in the end.

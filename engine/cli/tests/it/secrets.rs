@@ -245,3 +245,15 @@ fn a_secret_on_the_command_line_is_refused_without_being_repeated() {
         .mentions("`token`");
     assert!(lab.runs().is_empty());
 }
+
+/// A token that nobody declared as a secret of the run is known by its shape.
+#[test]
+fn what_has_the_shape_of_a_token_is_not_in_a_log() {
+    let token = ["ghp", "_", "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"].concat();
+    let lab = Lab::in_git();
+    lab.blueprint("chatty", &format!("[nodes.say]\nrun = \"echo before {token} behind\"\n"));
+    let said = lab.say(&["run", "chatty"]).ends(0);
+    said.conceals(&token).mentions("before").mentions("behind");
+    let logs = lab.say(&["logs", &lab.run(), "say"]).ends(0).out;
+    assert!(!logs.contains(&token) && logs.contains("github"), "{logs}");
+}

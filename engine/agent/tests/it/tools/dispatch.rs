@@ -39,11 +39,11 @@ fn refused(toolbox: &Toolbox, name: &str, arguments: Value) -> String {
 #[test]
 fn a_model_is_offered_what_the_scope_names_and_the_ceiling_allows() {
     let looks = some(&["fs.*", "shell"], &[Effect::Read].into()).unwrap();
-    assert_eq!(names(&looks), ["fs.list", "fs.read", "fs.search", "finish"]);
+    assert_eq!(names(&looks), ["fs.list", "fs.read", "fs.search", "fs.map", "finish"]);
     let beyond: Vec<&str> = looks.beyond().iter().map(|spec| spec.name.as_str()).collect();
     assert_eq!(beyond, ["fs.write", "fs.edit", "fs.patch", "fs.delete", "shell"]);
     assert_eq!(names(&some(&[], &all()).unwrap()), ["finish"]);
-    assert_eq!(some(&["*"], &all()).unwrap().specs().len(), 13);
+    assert_eq!(some(&["*"], &all()).unwrap().specs().len(), 14);
 }
 
 #[test]
