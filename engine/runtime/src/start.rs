@@ -192,6 +192,11 @@ impl From<ReadError> for StartError {
     }
 }
 
+/// What of the agents of a program cannot work, whatever happens before them: scripts and names of tools.
+pub fn agent_trouble(program: &Program) -> Option<String> {
+    program.nodes().find_map(crate::perform::trouble)
+}
+
 /// True if some node of the program sees the workspace.
 pub fn needs_workspace(program: &Program) -> bool {
     program.nodes().any(|node| node.workspace != Workspace::None)

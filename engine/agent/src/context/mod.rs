@@ -16,4 +16,4 @@ pub use digest::{Digest, DigestOptions, digest};
 pub use map::{MAPPED_AT_MOST, Map, Source, map, speaks};
 pub use pack::{Cut, Fate, Packed, Part, PartReport, pack};
 pub use rules::{Reader, RuleFile, Rules, collect_rules};
-pub use tokens::{Family, Gauge, count, count_message, count_request};
+pub use tokens::{Family, count, count_message, count_request};

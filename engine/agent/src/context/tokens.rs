@@ -109,26 +109,6 @@ fn value(family: Family, value: &Value) -> u64 {
     count(family, &value.to_string())
 }
 
-/// What a provider said about an earlier request of the same conversation. With it, only what came after is estimated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Gauge {
-    /// How many messages the request had.
-    pub messages: usize,
-    /// How many tokens it had, by the provider's count ([`crate::model::Usage::input`]).
-    pub tokens: u64,
-}
-
-impl Gauge {
-    /// The tokens of a request that goes on where the earlier one was. Make a new gauge after a compaction.
-    pub fn count(self, family: Family, request: &Request) -> u64 {
-        if self.tokens == 0 || self.messages > request.messages.len() {
-            return count_request(family, request);
-        }
-        let new = request.messages.iter().skip(self.messages).map(|message| count_message(family, message));
-        self.tokens + new.sum::<u64>()
-    }
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Class {
     Lower,

@@ -57,3 +57,11 @@ pub struct ModelError {
     /// Whether it may have been billed: the request was sent, and the provider may have begun to answer.
     pub maybe_billed: bool,
 }
+
+impl ModelError {
+    /// A fault without more: nothing was billed, and nobody said when to come back.
+    pub fn new(model: impl Into<String>, fault: ModelFault, message: impl Into<String>) -> Self {
+        let (model, message) = (model.into(), message.into());
+        Self { model, fault, message, retry_after: None, maybe_billed: false }
+    }
+}

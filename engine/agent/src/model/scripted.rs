@@ -110,13 +110,7 @@ impl Scripted {
     }
 
     fn fault(&self, fault: ModelFault, message: &str) -> ModelError {
-        ModelError {
-            model: self.name.clone(),
-            fault,
-            message: message.to_owned(),
-            retry_after: None,
-            maybe_billed: false,
-        }
+        ModelError::new(&self.name, fault, message)
     }
 }
 

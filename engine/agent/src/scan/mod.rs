@@ -100,11 +100,6 @@ pub struct Scanned {
 }
 
 impl Scanned {
-    /// Whether a secret was in it. What leaves the machine must not go out then.
-    pub fn has_secrets(&self) -> bool {
-        self.secrets > 0
-    }
-
     fn add(&mut self, kind: Kind, place: Range<usize>) {
         let finding = Finding { kind, at: place.start, length: place.len() };
         self.secrets += usize::from(finding.is_secret());

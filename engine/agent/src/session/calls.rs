@@ -2,6 +2,7 @@
 //! else goes alone, in the order of the answer.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -48,7 +49,7 @@ impl Course<'_> {
     }
 
     fn admit(&self, call: &ToolCall, made: &Calls) -> Planned {
-        match self.session.toolbox.admit(call, made) {
+        match self.toolbox.admit(call, made) {
             Admission::Refused(why) => Planned::Refused(why),
             Admission::Admitted(admitted) => Planned::Admitted(admitted),
         }
@@ -149,12 +150,13 @@ impl Course<'_> {
                 }
             }
         }
-        let session = self.session;
+        let (session, toolbox) = (self.session, Arc::clone(&self.toolbox));
+        let toolbox = &toolbox;
         let cancel = self.cancel;
         let mut working: FuturesUnordered<_> = going
             .into_iter()
             .map(|(number, tool, effect, admitted)| async move {
-                let outcome = session.toolbox.call(admitted, &*session.host, &*session.notes, cancel).await;
+                let outcome = toolbox.call(admitted, &*session.host, &*session.notes, cancel).await;
                 (number, tool, effect, outcome)
             })
             .collect();
@@ -221,7 +223,7 @@ impl Course<'_> {
     }
 }
 
-fn stopped(error: HostError) -> Stopped {
+pub(super) fn stopped(error: HostError) -> Stopped {
     match error {
         HostError::Cancelled => Stopped::Lost,
         other => Stopped::Host(other),

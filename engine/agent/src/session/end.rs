@@ -31,6 +31,9 @@ pub enum Stopped {
     /// Money is limited and the price of the model is not known.
     #[error("the price of `{0}` is not known, and the money of the agent is limited")]
     Unpriced(String),
+    /// Its time is up.
+    #[error("the agent took longer than {0}")]
+    Time(String),
     /// The budget of the run does not allow more.
     #[error("{0}")]
     Budget(String),

@@ -18,12 +18,14 @@ mod guard;
 mod history;
 mod hooks;
 mod limits;
+mod renew;
 mod steady;
 mod step;
 
 pub use end::{Ended, Stopped};
 pub use hooks::Hooks;
 pub use limits::{LONGEST_ANSWER, Limits, MOST_CALLS};
+pub use renew::Renewal;
 pub use steady::steady;
 pub use step::{Extent, RecordError, Recorder, Spend, Step};
 
@@ -42,6 +44,8 @@ pub struct Session {
     pub model: Arc<dyn Model>,
     /// What it may call.
     pub toolbox: Arc<Toolbox>,
+    /// Who knows when that changes.
+    pub renewal: Option<Arc<dyn Renewal>>,
     /// What its tools act on.
     pub host: Arc<dyn ToolHost>,
     /// Makes steps durable.
@@ -71,6 +75,7 @@ impl std::fmt::Debug for Session {
 
 struct Course<'a> {
     session: &'a Session,
+    toolbox: Arc<Toolbox>,
     cancel: &'a CancellationToken,
     history: History,
     guard: Guard,
@@ -89,6 +94,7 @@ impl Session {
     pub async fn run(&self, before: &[Step], cancel: &CancellationToken) -> Ended {
         let mut course = Course {
             session: self,
+            toolbox: Arc::clone(&self.toolbox),
             cancel,
             history: History::new(self.prompt.clone()),
             guard: Guard::default(),
@@ -187,6 +193,11 @@ impl Course<'_> {
         if self.history.turns >= limits.turns {
             return Err(Stopped::Turns(limits.turns));
         }
+        if let Some(renewal) = &self.session.renewal
+            && let Some(toolbox) = renewal.renew(self.cancel).await.map_err(calls::stopped)?
+        {
+            self.toolbox = toolbox;
+        }
         self.fit(turn).await?;
         let mut request = self.request()?;
         if let Some(hooks) = &self.session.hooks {
@@ -239,7 +250,7 @@ impl Course<'_> {
         Request {
             system: session.system.clone(),
             messages,
-            tools: session.toolbox.specs(),
+            tools: self.toolbox.specs(),
             max_output: session.model.longest_answer().min(LONGEST_ANSWER),
             temperature: None,
         }

@@ -108,6 +108,7 @@ impl Lab {
             prompt: "Do it.".to_owned(),
             limits: Limits { turns: self.turns, tokens: None, cost_micros: None },
             hooks: None,
+            renewal: None,
             notes: Box::new(|_| Vec::new()),
             wants_value: self.wants_value,
         };

@@ -9,7 +9,9 @@ use blueprint_core::graph::{Action, InputSpec, Mind, Program};
 use blueprint_core::run::{Outcome, SecretSource};
 use blueprint_runtime::drive::{DriveEnd, DriveError, Driver, Patience};
 use blueprint_runtime::message::Message;
-use blueprint_runtime::start::{Engine, NewRunOptions, OpenedRun, RunOptions, StandIn, StartError};
+use blueprint_runtime::start::{
+    Engine, NewRunOptions, OpenedRun, RunOptions, StandIn, StartError, agent_trouble,
+};
 use blueprint_runtime::store::{AcquireError, Verdict};
 use blueprint_runtime::workspace::{Base, Dirty, LeftOut};
 use blueprint_sandbox::Backend;
@@ -45,6 +47,9 @@ pub(crate) async fn run(context: &Context, settings: &RunSettings, asked: &Asked
     let models = stand_ins(context, &program, &asked.models)?;
     let backend = backend_for(context, &program).await?;
     let engine = context.engine(backend).await?;
+    if let Some(why) = agent_trouble(&program) {
+        return Err(CliError::usage(why).hint("mend that; nothing was started"));
+    }
     refuse_missing_models(&program, &engine.settings, &models)?;
     let id = new_id();
     let progress = progress::start(context, settings, &program, &id);

@@ -28,11 +28,13 @@ pub(crate) async fn transcript(
     {
         return Err(no_node(&opened.state, node));
     }
+    let mut steps = 0_usize;
     for entry in &opened.entries {
         let Event::SessionAdvanced { node: path, attempt, step } = &entry.event else { continue };
         if node.is_some_and(|wanted| wanted != &**path) {
             continue;
         }
+        steps += 1;
         let detail = fetch(engine.store.blobs(), &step.detail)
             .map_err(|error| from_error(Exit::Environment, &error))?;
         if context.format == Format::Json {
@@ -42,6 +44,9 @@ pub(crate) async fn transcript(
                 terminal::line(&format!("{path} | {}", clean(line)));
             }
         }
+    }
+    if steps == 0 {
+        terminal::error_line("note: no agent took a step; external agents write to `blueprint logs`");
     }
     Ok(Exit::Succeeded)
 }

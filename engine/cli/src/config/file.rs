@@ -150,6 +150,12 @@ impl Reader<'_> {
                         wrong(format!("cannot be used: {}", plain(&error.to_string())));
                     }
                 }
+                for hook in hooks.iter().filter(|hook| hook.handler.prompt.is_some()) {
+                    let name = plain(&hook.name);
+                    wrong(format!(
+                        "cannot be used: the hook `{name}`: a model would be asked outside of every budget"
+                    ));
+                }
                 self.layer.hooks = Some(hooks);
             }
         }

@@ -245,8 +245,58 @@ fn a_node_that_names_no_tools_may_only_look() {
 fn a_misspelt_tool_is_found_before_anything_is_asked() {
     let node = "[nodes.think]\nagent = { prompt = \"Think.\", model = \"scripted/model.toml\" }\ntools = [\"fs.raed\"]\n";
     let lab = lab(node, "[[turn]]\ntext = \"Done.\"\n");
-    lab.say(&["run", "think"]).ends(1).mentions("`fs.raed` matches no tool");
-    assert_eq!(kinds(&lab), Vec::<String>::new());
+    lab.say(&["run", "think"]).ends(2).mentions("`fs.raed` matches no tool").mentions("nothing was started");
+    assert!(lab.runs().is_empty());
+    let garbled = super::agents::lab(THINK, "[[turns]]\n");
+    garbled.say(&["run", "think"]).ends(2).mentions("the script of the model cannot be read");
+    assert!(garbled.runs().is_empty());
+}
+
+/// Its time is up: a timeout like that of any node, with what was done until then.
+#[test]
+fn an_agent_that_takes_too_long_is_a_timeout_and_keeps_its_work() {
+    let script = r#"
+[[turn]]
+[[turn.call]]
+tool = "fs.write"
+args = { path = "made.txt", content = "half\n" }
+[[turn]]
+[[turn.call]]
+tool = "shell"
+args = { command = "exec tail -f /dev/null" }
+"#;
+    let lab = lab(&format!("{THINK}timeout = \"2s\"\n"), script);
+    lab.say(&["run", "think"]).ends(1).mentions("the agent took longer than 2.0 s");
+    let show = agent_record(&lab);
+    assert_eq!(show["failure"]["class"], "timeout", "{show}");
+    assert!(show["failure"]["tree"].is_string() && show["record"]["transcript"].is_string(), "{show}");
+}
+
+#[test]
+fn a_tool_may_be_called_so_many_times() {
+    let node = THINK.replace("max_turns = 8", "max_calls = { shell = 1 }");
+    let call = |line: &str| {
+        format!("[[turn]]\n[[turn.call]]\ntool = \"shell\"\nargs = {{ command = \"{line}\" }}\n")
+    };
+    let lab = lab(&node, &format!("{}{}[[turn]]\ntext = \"Done.\"\n", call("true"), call("echo")));
+    lab.say(&["run", "think"]).ends(0).mentions("may be called 1 times in a session");
+    assert_eq!(kinds(&lab).iter().filter(|kind| *kind == "call_tool").count(), 1);
+}
+
+/// A list that changes is asked for again between two turns: `look` is there only after `grow` was called.
+#[test]
+fn a_server_may_offer_more_in_the_middle_of_a_session() {
+    let node = r#"
+[nodes.think]
+agent = { prompt = "Think.", model = "scripted/model.toml", mcp = { box = { command = ["/usr/bin/python3", "server.py", "grows"], tools = ["*"] } } }
+"#;
+    let script = "[[turn]]\n[[turn.call]]\ntool = \"mcp.box.grow\"\n[[turn]]\n[[turn.call]]\ntool = \"mcp.box.look\"\nargs = { path = \"README\" }\n[[turn]]\ntext = \"Done.\"\n";
+    let lab = lab(node, script);
+    lab.write("server.py", SERVER);
+    lab.commit();
+    lab.say(&["run", "think"]).ends(0);
+    let transcript = lab.say(&["logs", &lab.run(), "think", "--transcript"]).ends(0).out;
+    assert!(transcript.contains("< mcp.box.look done"), "{transcript}");
 }
 
 /// Servers of tools and agents of other people run inside the sandbox of the node.
@@ -397,18 +447,30 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// A server of one tool that reads files, in the few messages it takes.
+/// A server of tools that reads files, in the few messages it takes.
 const SERVER: &str = r#"
 import json, sys
+hidden = sys.argv[1:] == ["grows"]
+
+def send(**message):
+    print(json.dumps({"jsonrpc": "2.0", **message}), flush=True)
+
+def tool(name):
+    return {"name": name, "description": name, "inputSchema": {"type": "object", "properties": {"path": {"type": "string"}}}}
+
 for line in sys.stdin:
     asked = json.loads(line)
     if "id" not in asked:
         continue
     method = asked["method"]
     if method == "initialize":
-        result = {"protocolVersion": asked["params"]["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": {"name": "box", "version": "1"}}
+        result = {"protocolVersion": asked["params"]["protocolVersion"], "capabilities": {"tools": {"listChanged": True}}, "serverInfo": {"name": "box", "version": "1"}}
     elif method == "tools/list":
-        result = {"tools": [{"name": "look", "description": "Looks into a file.", "inputSchema": {"type": "object", "properties": {"path": {"type": "string"}}}}]}
+        result = {"tools": [tool("grow")] if hidden else [tool("grow"), tool("look")]}
+    elif method == "tools/call" and asked["params"]["name"] == "grow":
+        hidden = False
+        send(method="notifications/tools/list_changed")
+        result = {"content": []}
     elif method == "tools/call":
         try:
             text, bad = open(asked["params"]["arguments"]["path"]).read(), False
@@ -416,9 +478,9 @@ for line in sys.stdin:
             text, bad = str(error), True
         result = {"content": [{"type": "text", "text": text}], "isError": bad}
     else:
-        print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": -32601, "message": "no"}}), flush=True)
+        send(id=asked["id"], error={"code": -32601, "message": "no"})
         continue
-    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], "result": result}), flush=True)
+    send(id=asked["id"], result=result)
 "#;
 
 /// Killed after every event of its journal, a session goes on: no answer is asked for twice, and no call that has an

@@ -123,6 +123,10 @@ fn hooks_that_make_no_sense_are_errors_before_anything_starts() {
             "cannot be used",
         ),
         ("[[hooks]]\nname = \"x\"\nevent = \"before_tool\"\nhandler = {}\n", "cannot be used"),
+        (
+            "[[hooks]]\nname = \"x\"\nevent = \"before_tool\"\nhandler = { prompt = \"Is it fine?\" }\n",
+            "outside of every budget",
+        ),
     ] {
         let lab = lab(text, &[]);
         lab.say(&["run", "think"]).ends(2).mentions(said);

@@ -268,7 +268,6 @@ fn failures_are_replayed_as_they_were() {
             "$12",
         ),
         ("a guard", THINK.to_owned(), list.repeat(5), "three times in a row"),
-        ("a tool that does not exist", THINK.replace("shell", "shel"), list.to_owned(), "matches no tool"),
         ("three tries", format!("{first}{THINK}needs = [\"first\"]\n"), list.to_owned(), "exited with 1"),
         (
             "items",

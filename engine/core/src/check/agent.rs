@@ -74,6 +74,7 @@ impl Compiler<'_> {
             mind,
             prompt,
             tools: source.table.tools.iter().map(|glob| glob.value.clone()).collect(),
+            max_calls: agent.max_calls.iter().map(|(glob, most)| (glob.value.clone(), most.value)).collect(),
             mcp: self.mcp(source, agent),
             env,
             max_turns,
@@ -106,6 +107,12 @@ impl Compiler<'_> {
             (
                 "mcp",
                 agent.mcp.0.first().map(|(name, _)| &name.range),
+                !external,
+                "`command` brings its own tools",
+            ),
+            (
+                "max_calls",
+                agent.max_calls.0.first().map(|(name, _)| &name.range),
                 !external,
                 "`command` brings its own tools",
             ),

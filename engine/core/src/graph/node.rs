@@ -237,6 +237,8 @@ pub struct Agent {
     pub mcp: Vec<McpServer>,
     /// Environment variables of its commands.
     pub env: Vec<(String, Value)>,
+    /// The most calls of each tool that a glob names.
+    pub max_calls: Vec<(String, u32)>,
     /// The most turns.
     pub max_turns: u32,
     /// The most tokens, in and out.

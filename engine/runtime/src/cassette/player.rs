@@ -182,8 +182,7 @@ struct Recorded {
 
 impl Recorded {
     fn fault(&self, fault: ModelFault, message: &str) -> ModelError {
-        let (model, message) = (self.name.clone(), message.to_owned());
-        ModelError { model, fault, message, retry_after: None, maybe_billed: false }
+        ModelError::new(&self.name, fault, message)
     }
 
     fn extent(&self) -> Extent {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use blueprint_agent::context::PartReport;
 use blueprint_agent::model::Model;
-use blueprint_agent::session::{Ended, Limits, Session, Step, Stopped};
+use blueprint_agent::session::{Ended, Limits, Renewal, Session, Step, Stopped};
 use blueprint_agent::tool::Notes;
 use blueprint_core::format::Workspace;
 use blueprint_core::graph::{Action, Agent, Mind, Node};
@@ -14,8 +14,8 @@ use blueprint_core::run::{Failure, FailureClass, LostBecause, Success};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::command::{in_tree, origin, prepare_at};
-use super::{Ending, Job, blocking, infra};
+use super::command::{capture, in_tree, prepare_at};
+use super::{Ending, Job, infra};
 use crate::payload::{fetch, keep};
 use crate::shared::Shared;
 use crate::trees::Prepared;
@@ -27,11 +27,15 @@ mod mind;
 mod process;
 mod program;
 mod record;
+mod served;
 mod tools;
 
 use brief::Brief;
 use host::{Handle, Host};
 use record::{Journalled, transcript};
+use served::Served;
+
+pub(crate) use tools::trouble;
 
 /// The time limit of a session without a `timeout`.
 const LONGEST: Duration = Duration::from_hours(2);
@@ -128,6 +132,7 @@ async fn session(
     let handle = Handle(Arc::clone(host));
     let servers = tools::servers(agent, &handle, cancel).await?;
     let toolbox = tools::toolbox(node, agent, shared.settings.limits.wall, servers.tools())?;
+    let served = Arc::new(Served::new(shared, job, handle.clone(), servers));
     for spec in toolbox.beyond() {
         host.note(&format!("left out: `{}` would change the workspace, which this node may not", spec.name));
     }
@@ -137,6 +142,7 @@ async fn session(
     let session = Session {
         model,
         toolbox: Arc::new(toolbox),
+        renewal: (!agent.mcp.is_empty()).then(|| Arc::clone(&served) as Arc<dyn Renewal>),
         host: Arc::new(handle),
         recorder: journal.clone(),
         system: briefed.system,
@@ -166,14 +172,13 @@ async fn session(
             }
         }
     };
+    served.stop().await;
     if cancel.is_cancelled() && matches!(ended.result, Err(Stopped::Lost)) {
         return Err(Ending::Lost(LostBecause::Cancelled));
     }
-    servers.stop().await;
     let steps = journal.steps();
     if timed_out && matches!(ended.result, Err(Stopped::Lost)) {
-        host.note(&format!("stopped: it took longer than {}", crate::human(limit)));
-        let result = Err(Stopped::Budget(format!("the agent took longer than {}", crate::human(limit))));
+        let result = Err(Stopped::Time(crate::human(limit)));
         return Ok((Ended { result, ..ended }, steps, briefed.parts));
     }
     Ok((ended, steps, briefed.parts))
@@ -260,22 +265,13 @@ async fn keep_tree(
     node: &Node,
     held: Option<Prepared>,
 ) -> Result<(Option<String>, Vec<String>), Failure> {
-    let Some(mut held) = held else { return Ok((None, Vec::new())) };
+    let Some(held) = held else { return Ok((None, Vec::new())) };
     if node.workspace != Workspace::Write {
         let tree = held.merged.then(|| held.commit.to_string());
         give_back(shared, Some(held));
         return Ok((tree, Vec::new()));
     }
-    let (task, job) = (Arc::clone(shared), job.clone());
-    let (held, captured) = blocking(move || {
-        let trees = task
-            .trees
-            .as_ref()
-            .ok_or_else(|| Failure::new(FailureClass::Infra, "the run has no workspace"))?;
-        let captured = trees.capture(&mut held, origin(&task, &job));
-        Ok((held, captured))
-    })
-    .await?;
+    let (held, captured) = capture(shared, job, held).await?;
     give_back(shared, Some(held));
     let (commit, flagged) = captured?;
     Ok((commit.map(|commit| commit.to_string()), flagged))

@@ -19,6 +19,7 @@ use crate::payload::keep;
 use crate::scope::{as_text, value_of};
 use crate::shared::Shared;
 use crate::trees::{Origin, Prepared};
+use crate::workspace::CommitId;
 
 pub(super) async fn run(
     shared: &Arc<Shared>,
@@ -312,18 +313,9 @@ async fn conclude(
     }
     let mut tree = None;
     if node.workspace == Workspace::Write
-        && let Some(mut held) = prepared.take()
+        && let Some(held) = prepared.take()
     {
-        let (shared, job) = (Arc::clone(shared), job.clone());
-        let (held, captured) = blocking(move || {
-            let trees = shared
-                .trees
-                .as_ref()
-                .ok_or_else(|| Failure::new(FailureClass::Infra, "the run has no workspace"))?;
-            let captured = trees.capture(&mut held, origin(&shared, &job));
-            Ok((held, captured))
-        })
-        .await?;
+        let (held, captured) = capture(shared, job, held).await?;
         *prepared = Some(held);
         let (commit, flagged) = captured?;
         tree = commit.map(|commit| commit.to_string());
@@ -334,6 +326,27 @@ async fn conclude(
         tree = Some(prepared.commit.to_string());
     }
     Ok(Success { outputs, tree, record })
+}
+
+/// What a capture gave: the commit, if there is something new, and what people should look at.
+pub(super) type Captured = Result<(Option<CommitId>, Vec<String>), Failure>;
+
+/// Reads what a node left in its checkout and commits it. The checkout comes back whatever came of it.
+pub(super) async fn capture(
+    shared: &Arc<Shared>,
+    job: &Job,
+    mut held: Prepared,
+) -> Result<(Prepared, Captured), Failure> {
+    let (shared, job) = (Arc::clone(shared), job.clone());
+    blocking(move || {
+        let trees = shared
+            .trees
+            .as_ref()
+            .ok_or_else(|| Failure::new(FailureClass::Infra, "the run has no workspace"))?;
+        let captured = trees.capture(&mut held, origin(&shared, &job));
+        Ok((held, captured))
+    })
+    .await
 }
 
 fn accepts(expect: &Expect, code: i32) -> bool {

@@ -21,6 +21,7 @@ mod http;
 mod stub;
 mod surroundings;
 
+pub(crate) use agent::trouble;
 pub use decide::evaluate;
 pub use escalate::Handover;
 

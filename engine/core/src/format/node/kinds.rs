@@ -129,6 +129,9 @@ pub struct AgentTable {
     /// beside the blueprint.
     #[serde(default)]
     pub model: Option<Sp<String>>,
+    /// The most calls of tools in one session, by globs over their names.
+    #[serde(default)]
+    pub max_calls: Entries<Sp<u32>>,
     /// Servers of tools, by name; their tools are called `mcp.NAME.TOOL`.
     #[serde(default)]
     pub mcp: Entries<Sp<McpTable>>,

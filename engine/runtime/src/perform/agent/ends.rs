@@ -25,6 +25,7 @@ pub(super) fn failure(stopped: &Stopped, tail: &[u8]) -> Option<Failure> {
         Stopped::Tokens { .. } | Stopped::Cost { .. } | Stopped::Unpriced(_) | Stopped::Budget(_) => {
             FailureClass::Budget
         }
+        Stopped::Time(_) => FailureClass::Timeout,
         Stopped::Model(error) if error.fault == ModelFault::Cancelled => return None,
         Stopped::Model(_) => FailureClass::Llm,
         Stopped::Host(HostError::Sandbox(_)) => FailureClass::Sandbox,
@@ -32,7 +33,8 @@ pub(super) fn failure(stopped: &Stopped, tail: &[u8]) -> Option<Failure> {
         Stopped::Host(HostError::Infra(_) | HostError::Cancelled) => FailureClass::Infra,
     };
     let message = crate::chain(stopped);
-    let fingerprint = (class == FailureClass::Agent).then(|| crate::fingerprint::of(&message, tail));
+    let fingerprint = matches!(class, FailureClass::Agent | FailureClass::Timeout)
+        .then(|| crate::fingerprint::of(&message, tail));
     Some(Failure { fingerprint, ..Failure::new(class, message) })
 }
 

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use blueprint_agent::mcp::{Outside, Server, ServerConfig, Servers};
+use blueprint_agent::model::Script;
 use blueprint_agent::tool::builtin::{Finish, builtin};
 use blueprint_agent::tool::{Effect, HostError, Tool, ToolHost, Toolbox};
 use blueprint_core::format::{OutputType, Workspace};
-use blueprint_core::graph::{Agent, Node};
+use blueprint_core::graph::{Action, Agent, Mind, Node};
 use blueprint_core::run::{Failure, FailureClass, LostBecause};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
@@ -46,8 +47,26 @@ pub(super) fn toolbox(
     if matches!(node.workspace, Workspace::Write | Workspace::Scratch) {
         ceiling.insert(Effect::Write);
     }
-    Toolbox::new(tools, &scope, &ceiling)
+    let limited = Toolbox::new(tools, &scope, &ceiling).and_then(|toolbox| {
+        agent.max_calls.iter().try_fold(toolbox, |toolbox, (glob, most)| toolbox.with_limit(glob, *most))
+    });
+    limited
         .map_err(|error| Failure::new(FailureClass::Policy, format!("the tools of `{}`: {error}", node.name)))
+}
+
+/// What of an agent cannot work, whatever happens before it: found before a run starts. Tools of servers are not known
+/// before these run.
+pub(crate) fn trouble(node: &Node) -> Option<String> {
+    let Action::Agent(agent) = &node.action else { return None };
+    if let Mind::Script { file, script, .. } = &agent.mind
+        && let Err(error) = Script::parse(script)
+    {
+        return Some(format!("`{file}`: {error}"));
+    }
+    if matches!(agent.mind, Mind::Program { .. }) || !agent.mcp.is_empty() {
+        return None;
+    }
+    toolbox(node, agent, Duration::from_mins(1), &[]).err().map(|failure| failure.message)
 }
 
 /// Starts the servers of a node. One that is missing fails it: the agent was promised its tools.
