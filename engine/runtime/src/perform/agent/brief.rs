@@ -13,6 +13,7 @@ use blueprint_agent::model::Model;
 use blueprint_agent::scan::{Options, Scanner, fence};
 use blueprint_agent::tool::HostError;
 use blueprint_core::run::Failure;
+use blueprint_sandbox::Stream;
 
 use super::super::{Job, Lesson, blocking, infra};
 use super::project_folder;
@@ -97,15 +98,35 @@ fn told(shared: &Shared, scanner: &Scanner, lesson: &Lesson) -> String {
         write!(text, "\n\n{}", fence(&format!("the failure of {node}"), &scanner.redact(&failure.message)));
     let log = failure.record["log"].as_str().and_then(|log| log.parse::<Digest>().ok());
     if let Some(log) = log.and_then(|log| shared.store.blobs().get(log).ok()) {
+        let short = shortened(&log, scanner);
+        let _ = write!(text, "\n\n{}", fence(&format!("the log of {node}, shortened"), &short));
+    }
+    text
+}
+
+/// What matters of a log, one stream after the other: how the two were woven together is an accident of two pipes, and
+/// a round that is done again would be told something else.
+fn shortened(log: &[u8], scanner: &Scanner) -> String {
+    let of = |stream: Stream| {
         let mut lines = String::new();
-        for line in logs::lines(&log) {
+        for line in logs::lines(log).filter(|line| line.stream == stream) {
             lines.push_str(&String::from_utf8_lossy(&line.text));
             lines.push('\n');
         }
-        let short = digest(&scanner.redact(&lines), &DigestOptions::default());
-        let _ = write!(text, "\n\n{}", fence(&format!("the log of {node}, shortened"), &short.text));
+        scanner.redact(&lines)
+    };
+    let (out, err) = (of(Stream::Stdout), of(Stream::Stderr));
+    let whole = DigestOptions::default();
+    if out.is_empty() || err.is_empty() {
+        return digest(&if out.is_empty() { err } else { out }, &whole).text;
     }
-    text
+    // What one stream leaves of its half, the other one gets.
+    let half = DigestOptions { budget: whole.budget / 2, ..whole };
+    let rest = |used: usize| DigestOptions { budget: whole.budget - used.min(half.budget), ..whole };
+    let short_err = digest(&err, &half).text;
+    let short_out = digest(&out, &rest(short_err.len())).text;
+    let short_err = digest(&err, &rest(short_out.len())).text;
+    format!("--- stdout\n{short_out}--- stderr\n{short_err}")
 }
 
 /// Reads files of a tree, never of a checkout. Each folder is listed once: most of what is asked for is not there.
@@ -181,5 +202,41 @@ impl Reader for InTree {
         let listing = self.listing(path).await?;
         let files = listing.iter().filter(|listed| listed.kind == ListedKind::File);
         Ok(files.map(|file| file.name.clone()).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Options, Scanner, shortened};
+    use crate::redact::Redactor;
+
+    fn told(log: &str) -> String {
+        let none = Redactor::new::<&str, &str>(&[]).unwrap();
+        shortened(log.as_bytes(), &Scanner::new(&none, Options::default()))
+    }
+
+    #[test]
+    fn how_two_streams_were_woven_together_is_not_told() {
+        let one = told("O one\nE warning\nO two\nE error: three\n");
+        assert_eq!(one, told("E warning\nE error: three\nO one\nO two\n"));
+        assert_eq!(one, "--- stdout\none\ntwo\n--- stderr\nwarning\nerror: three\n");
+        assert_eq!(told("O one\nO two\n"), "one\ntwo\n");
+        assert_eq!(told(""), "");
+    }
+
+    #[test]
+    fn a_loud_stream_leaves_half_of_the_room_to_the_other() {
+        let long = |mark: &str| -> String {
+            (0..2000).map(|at| format!("{mark} error: number {at} of {}\n", mark.repeat(9))).collect()
+        };
+        let both = told(&format!("{}{}", long("O"), long("E")));
+        let whole = super::DigestOptions::default().budget;
+        assert!(both.len() <= whole + 32, "{}", both.len());
+        for mark in ["OOOOOOOOO", "EEEEEEEEE"] {
+            let share: usize = both.lines().filter(|line| line.ends_with(mark)).map(str::len).sum();
+            assert!(share > whole / 3, "{mark} has {share} bytes");
+        }
+        let one = told(&format!("{}E warning\n", long("O")));
+        assert!(one.len() > whole - 2048, "what stderr leaves is not used: {}", one.len());
     }
 }
