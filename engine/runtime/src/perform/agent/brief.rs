@@ -227,16 +227,18 @@ mod tests {
     #[test]
     fn a_loud_stream_leaves_half_of_the_room_to_the_other() {
         let long = |mark: &str| -> String {
-            (0..2000).map(|at| format!("{mark} error: number {at} of {}\n", mark.repeat(9))).collect()
+            let lines: Vec<_> =
+                (0..2000).map(|at| format!("{mark} error: {at} {}", mark.repeat(9))).collect();
+            lines.join("\n")
         };
-        let both = told(&format!("{}{}", long("O"), long("E")));
+        let both = told(&format!("{}\n{}", long("O"), long("E")));
         let whole = super::DigestOptions::default().budget;
         assert!(both.len() <= whole + 32, "{}", both.len());
         for mark in ["OOOOOOOOO", "EEEEEEEEE"] {
             let share: usize = both.lines().filter(|line| line.ends_with(mark)).map(str::len).sum();
             assert!(share > whole / 3, "{mark} has {share} bytes");
         }
-        let one = told(&format!("{}E warning\n", long("O")));
+        let one = told(&format!("{}\nE warning\n", long("O")));
         assert!(one.len() > whole - 2048, "what stderr leaves is not used: {}", one.len());
     }
 }
