@@ -15,7 +15,7 @@ use super::breaker::{BreakerState, Pass};
 use super::cache::Cache;
 use super::retry::{Course, LONGEST_WAIT, TRIES, course, pause};
 use super::standing::Standing;
-use super::{Answer, Delta, Message, Model, ModelError, ModelFault, OnDelta, Origin, Request};
+use super::{Answer, Delta, Listener, Message, Model, ModelError, ModelFault, Origin, Request};
 
 #[cfg(test)]
 pub(super) mod tests;
@@ -84,26 +84,33 @@ enum Missed {
 }
 
 /// One call from its first try to its end.
-struct Call<'a, 'b> {
+struct Call<'a> {
     request: &'a Request,
-    on: &'a mut OnDelta<'b>,
+    on: &'a mut dyn Listener,
     cancel: &'a CancellationToken,
     /// Tokens in, at most.
     input: u64,
-    /// What failed tries may have cost, in millionths of a US dollar; `None` if that is not known.
-    lost: Option<u64>,
-    billed: bool,
+    /// The last try failed like this and may have been billed. Nobody has settled it yet.
+    unsettled: Option<ModelError>,
     /// Some of an answer that did not come to its end was shown.
     shown: bool,
 }
 
-impl Call<'_, '_> {
-    fn lost(&mut self, candidate: &Candidate, error: &ModelError) {
-        if error.maybe_billed {
-            self.billed = true;
-            let most = candidate.model.at_most(self.input, self.request.max_output);
-            self.lost = self.lost.zip(most).map(|(lost, most)| lost.saturating_add(most));
-        }
+/// What a listener is shown while an answer arrives, with a note that something was shown.
+struct Shown<'a> {
+    on: &'a mut dyn Listener,
+    shown: &'a mut bool,
+}
+
+#[async_trait]
+impl Listener for Shown<'_> {
+    fn delta(&mut self, delta: Delta<'_>) {
+        *self.shown = true;
+        self.on.delta(delta);
+    }
+
+    async fn again(&mut self, failed: &ModelError) -> bool {
+        self.on.again(failed).await
     }
 }
 
@@ -122,11 +129,11 @@ impl Failover {
         self.candidates.iter().map(|candidate| of(candidate.model.as_ref())).min().unwrap_or(0)
     }
 
-    async fn ask(&self, candidate: &Candidate, call: &mut Call<'_, '_>) -> Result<Answer, Missed> {
+    async fn ask(&self, candidate: &Candidate, call: &mut Call<'_>) -> Result<Answer, Missed> {
         let name = candidate.model.name();
         if let Some(answer) = self.cache.as_ref().and_then(|cache| cache.find(name, call.request)) {
             tracing::info!(model = name, "answered from the cache");
-            (call.on)(Delta::Text(&answer.text));
+            call.on.delta(Delta::Text(&answer.text));
             return Ok(sealed(answer, name));
         }
         let standing = &candidate.standing;
@@ -151,6 +158,13 @@ impl Failover {
                 () = call.cancel.cancelled() => return Err(candidate.cancelled()),
                 () = standing.pace.take(call.input) => {}
             }
+            // What may have been paid for is settled before it may be paid for again.
+            if let Some(failed) = &call.unsettled {
+                let again = call.on.again(failed).await;
+                if let Some(failed) = call.unsettled.take().filter(|_| !again) {
+                    return Err(Missed::Up(ModelError { maybe_billed: false, ..failed }));
+                }
+            }
             tried += 1;
             match self.once(candidate, &request, call).await {
                 Ok(answer) => {
@@ -173,16 +187,13 @@ impl Failover {
         &self,
         candidate: &Candidate,
         request: &Request,
-        call: &mut Call<'_, '_>,
+        call: &mut Call<'_>,
     ) -> Result<Answer, ModelError> {
         if std::mem::take(&mut call.shown) {
-            (call.on)(Delta::Text("\n"));
+            call.on.delta(Delta::Text("\n"));
         }
         let Call { on, shown, cancel, .. } = call;
-        let mut watch = |delta: Delta<'_>| {
-            *shown = true;
-            on(delta);
-        };
+        let mut watch = Shown { on: &mut **on, shown };
         let answer = candidate.model.answer(request, &mut watch, cancel);
         match tokio::time::timeout(candidate.total.saturating_add(GRACE), answer).await {
             Ok(answer) => answer,
@@ -197,7 +208,7 @@ impl Failover {
     async fn missed(
         &self,
         candidate: &Candidate,
-        call: &mut Call<'_, '_>,
+        call: &mut Call<'_>,
         pass: Pass,
         error: ModelError,
         tried: u32,
@@ -214,7 +225,7 @@ impl Failover {
         if course == Course::Up {
             return Err(Missed::Up(error));
         }
-        call.lost(candidate, &error);
+        call.unsettled = error.maybe_billed.then(|| error.clone());
         if course != Course::Again {
             tracing::warn!(model = name, fault = ?error.fault, "will not be asked again in this run");
             let model = (course == Course::LeaveModel).then_some(name);
@@ -257,7 +268,7 @@ impl Failover {
             fault: fault.unwrap_or(errors[errors.len() - 1].fault),
             message: format!("no model answered: {}", message.join("; ")),
             retry_after: errors.iter().filter_map(|error| error.retry_after).min(),
-            maybe_billed: errors.iter().any(|error| error.maybe_billed),
+            maybe_billed: false,
         }
     }
 }
@@ -333,22 +344,15 @@ impl Model for Failover {
         self.candidates.iter().map(most).try_fold(0, |most, one| one.map(|one| most.max(one)))
     }
 
-    /// What failed tries may have cost is part of what the answer cost.
+    /// Tries that may have been billed are settled one by one, with [`Listener::again`]; the error of the last one says
+    /// whether it is such a try.
     async fn answer(
         &self,
         request: &Request,
-        on: &mut OnDelta<'_>,
+        on: &mut dyn Listener,
         cancel: &CancellationToken,
     ) -> Result<Answer, ModelError> {
-        let mut call = Call {
-            request,
-            on,
-            cancel,
-            input: estimate(request),
-            lost: Some(0),
-            billed: false,
-            shown: false,
-        };
+        let mut call = Call { request, on, cancel, input: estimate(request), unsettled: None, shown: false };
         let mut rested = false;
         loop {
             let mut errors = Vec::new();
@@ -356,13 +360,9 @@ impl Model for Failover {
             let mut soonest: Option<Duration> = None;
             for candidate in &self.candidates {
                 match self.ask(candidate, &mut call).await {
-                    Ok(mut answer) => {
-                        answer.cost_micros =
-                            answer.cost_micros.zip(call.lost).map(|(cost, lost)| cost.saturating_add(lost));
-                        return Ok(answer);
-                    }
+                    Ok(answer) => return Ok(answer),
                     Err(Missed::Up(error)) => {
-                        let maybe_billed = error.maybe_billed || call.billed;
+                        let maybe_billed = error.maybe_billed || call.unsettled.is_some();
                         return Err(ModelError { maybe_billed, ..error });
                     }
                     Err(Missed::Asked(error)) => {
@@ -381,7 +381,7 @@ impl Model for Failover {
                 Some(wait) if waited(cancel, wait).await => rested = true,
                 _ => {
                     let error = self.failed(errors);
-                    let maybe_billed = error.maybe_billed || call.billed;
+                    let maybe_billed = call.unsettled.is_some();
                     let cancelled = cancel.is_cancelled();
                     let fault = if cancelled { ModelFault::Cancelled } else { error.fault };
                     return Err(ModelError { fault, maybe_billed, ..error });

@@ -11,6 +11,7 @@ mod cache;
 mod config;
 mod error;
 mod failover;
+mod listener;
 mod memory;
 mod message;
 mod pace;
@@ -26,6 +27,7 @@ pub use breaker::{Breaker, BreakerState, Pass};
 pub use config::{CacheMode, ModelsConfig, ModelsConfigError, ProviderConfig, TimeoutsConfig};
 pub use error::{ModelError, ModelFault};
 pub use failover::{Chance, chance};
+pub use listener::{Delta, Listener, Watch, unheard};
 pub use memory::{Forgetful, Memory};
 pub use message::{Answer, Message, Request, Stop, ToolCall, ToolResult, Usage};
 pub use pace::{Pace, Rate};
@@ -46,20 +48,6 @@ pub enum Origin {
     /// A recording of earlier answers.
     Recorded,
 }
-
-/// A piece of an answer while it arrives. For people to watch; nothing is decided by it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Delta<'a> {
-    /// More text.
-    Text(&'a str),
-    /// More of what the model thinks aloud.
-    Reasoning(&'a str),
-    /// A call of this tool begins.
-    Call(&'a str),
-}
-
-/// Sees an answer arrive.
-pub type OnDelta<'a> = dyn FnMut(Delta<'_>) + Send + 'a;
 
 /// Something that answers.
 #[async_trait]
@@ -84,7 +72,7 @@ pub trait Model: Send + Sync + Debug {
     async fn answer(
         &self,
         request: &Request,
-        on: &mut OnDelta<'_>,
+        on: &mut dyn Listener,
         cancel: &CancellationToken,
     ) -> Result<Answer, ModelError>;
 }

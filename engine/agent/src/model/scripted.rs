@@ -10,7 +10,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Answer, Delta, Message, Model, ModelError, ModelFault, OnDelta, Origin, Price, Request, Stop, ToolCall,
+    Answer, Delta, Listener, Message, Model, ModelError, ModelFault, Origin, Price, Request, Stop, ToolCall,
     Usage,
 };
 
@@ -139,7 +139,7 @@ impl Model for Scripted {
     async fn answer(
         &self,
         request: &Request,
-        on: &mut OnDelta<'_>,
+        on: &mut dyn Listener,
         cancel: &CancellationToken,
     ) -> Result<Answer, ModelError> {
         if cancel.is_cancelled() {
@@ -153,7 +153,7 @@ impl Model for Scripted {
             return Err(self.fault(fault, "the script says so"));
         }
         if !turn.text.is_empty() {
-            on(Delta::Text(&turn.text));
+            on.delta(Delta::Text(&turn.text));
         }
         let calls: Vec<ToolCall> = turn
             .calls
@@ -166,7 +166,7 @@ impl Model for Scripted {
             })
             .collect();
         for call in &calls {
-            on(Delta::Call(&call.name));
+            on.delta(Delta::Call(&call.name));
         }
         let usage = turn.usage.unwrap_or_else(|| counted(request, turn));
         let stop = turn.stop.clone().unwrap_or(if calls.is_empty() { Stop::End } else { Stop::Tools });

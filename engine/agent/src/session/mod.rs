@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::{Family, Policy, compact, count_request, squeeze};
 use crate::hook::Event;
-use crate::model::{Answer, Delta, Message, Model, ModelError, ModelFault, Request, Stop};
+use crate::model::{Answer, Message, Model, ModelError, ModelFault, Request, Stop};
 use crate::tool::{Notes, ToolHost, Toolbox};
 
 mod calls;
 mod end;
 mod guard;
+mod hearing;
 mod history;
 mod hooks;
 mod limits;
@@ -30,6 +31,7 @@ pub use steady::steady;
 pub use step::{Extent, RecordError, Recorder, Spend, Step};
 
 use guard::Guard;
+use hearing::Hearing;
 use history::History;
 use limits::SHORTEST_ANSWER;
 
@@ -207,15 +209,10 @@ impl Course<'_> {
         let model = &self.session.model;
         let asked = steady::request_digest(&request, &*self.session.host);
         let extent = Extent { window: model.window(), longest: model.longest_answer() };
-        self.record(Step::ModelCalled {
-            turn,
-            model: model.name().to_owned(),
-            reserve,
-            request: asked,
-            extent,
-        })
-        .await?;
-        match self.ask(&request).await {
+        let call =
+            Step::ModelCalled { turn, model: model.name().to_owned(), reserve, request: asked, extent };
+        self.record(call.clone()).await?;
+        match self.ask(&request, call, turn, reserve).await? {
             Ok(answer) => {
                 self.measured = Some((self.estimate(&request), answer.usage.input));
                 let answer = Box::new(answer);
@@ -225,23 +222,15 @@ impl Course<'_> {
                 self.shortened = false;
                 self.heard(turn + 1, &answer).await
             }
-            Err(error) => {
-                let spent =
-                    if error.maybe_billed { reserve } else { Spend { cost_micros: Some(0), tokens: 0 } };
-                let message = self.session.host.redact(&error.to_string());
-                let fault = Some(error.fault);
-                self.record(Step::ModelFailed { turn, model: error.model.clone(), spent, message, fault })
-                    .await?;
-                match error.fault {
-                    ModelFault::Cancelled => Err(Stopped::Lost),
-                    ModelFault::TooLong if !self.shortened => {
-                        self.shortened = true;
-                        self.shorten(turn).await.map(|()| None)
-                    }
-                    ModelFault::TooLong => Err(Stopped::TooLong),
-                    _ => Err(Stopped::Model(error)),
+            Err(error) => match error.fault {
+                ModelFault::Cancelled => Err(Stopped::Lost),
+                ModelFault::TooLong if !self.shortened => {
+                    self.shortened = true;
+                    self.shorten(turn).await.map(|()| None)
                 }
-            }
+                ModelFault::TooLong => Err(Stopped::TooLong),
+                _ => Err(Stopped::Model(error)),
+            },
         }
     }
 
@@ -278,34 +267,36 @@ impl Course<'_> {
             cost_micros: model.at_most(input, request.max_output),
             tokens: input + request.max_output,
         };
-        if let Some(limit) = self.session.limits.cost_micros {
-            let unpriced = || Stopped::Unpriced(model.name().to_owned());
-            let used = self.history.cost_micros.ok_or_else(unpriced)?;
-            let wanted = reserve.cost_micros.ok_or_else(unpriced)?;
-            if used.saturating_add(wanted) > limit {
-                return Err(Stopped::Cost { used, limit });
-            }
-        }
+        let spent = (self.history.cost_micros, self.history.tokens);
+        self.session.limits.allow(&**model, spent, reserve)?;
         Ok(reserve)
     }
 
-    async fn ask(&self, request: &Request) -> Result<Answer, ModelError> {
-        let host = &self.session.host;
-        let mut line = String::new();
-        let mut show = |delta: Delta<'_>| {
-            if let Delta::Text(text) = delta {
-                line.push_str(text);
-                while let Some(end) = line.find('\n') {
-                    host.note(&line[..end]);
-                    line.drain(..=end);
-                }
-            }
-        };
-        let answer = self.session.model.answer(request, &mut show, self.cancel).await;
-        if !line.is_empty() {
-            host.note(&line);
+    /// Asks the model. A failure is on record when this returns; so is every try that may have been billed.
+    async fn ask(
+        &mut self,
+        request: &Request,
+        call: Step,
+        turn: u32,
+        reserve: Spend,
+    ) -> Result<Result<Answer, ModelError>, Stopped> {
+        let session = self.session;
+        let spent = (self.history.cost_micros, self.history.tokens);
+        let mut hearing = Hearing::new(session, call, turn, reserve, spent);
+        let answer = session.model.answer(request, &mut hearing, self.cancel).await;
+        hearing.end();
+        for step in std::mem::take(&mut hearing.steps) {
+            self.history.take(&step);
         }
-        answer
+        if let Some(stopped) = hearing.stopped.take() {
+            return Err(stopped);
+        }
+        if let Err(error) = &answer {
+            let nothing = Spend { cost_micros: Some(0), tokens: 0 };
+            let failure = hearing.failure(error, if error.maybe_billed { reserve } else { nothing });
+            self.record(failure).await?;
+        }
+        Ok(answer)
     }
 
     /// What an answer without calls means.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use blueprint_agent::model::{
     Answer, Delta, Message, Model, ModelError, Price, Provider, ProviderKind, ProviderSettings, Request,
-    Secret, Timeouts,
+    Secret, Timeouts, Watch, unheard,
 };
 use blueprint_agent::tool::{Effect, ToolSpec};
 use serde_json::{Value, json};
@@ -118,7 +118,7 @@ fn scenario(what: &str) -> Request {
 }
 
 async fn ask(provider: &Provider, request: &Request) -> Result<Answer, ModelError> {
-    provider.answer(request, &mut |_| {}, &CancellationToken::new()).await
+    provider.answer(request, &mut unheard(), &CancellationToken::new()).await
 }
 
 /// What was seen while an answer arrived: text, reasoning, calls.
@@ -131,11 +131,11 @@ struct Seen {
 
 async fn watch(provider: &Provider, request: &Request) -> (Result<Answer, ModelError>, Seen) {
     let mut seen = Seen::default();
-    let mut on = |delta: Delta<'_>| match delta {
+    let mut on = Watch(|delta: Delta<'_>| match delta {
         Delta::Text(text) => seen.text.push_str(text),
         Delta::Reasoning(text) => seen.reasoning.push_str(text),
         Delta::Call(name) => seen.calls.push(name.to_owned()),
-    };
+    });
     let answer = provider.answer(request, &mut on, &CancellationToken::new()).await;
     (answer, seen)
 }

@@ -10,7 +10,7 @@ use super::run::{start_failed, warn_if_broken};
 use crate::args::Format;
 use crate::context::Context;
 use crate::error::{CliError, Exit, from_error};
-use crate::progress::phase_mark;
+use crate::progress::{phase_mark, spending};
 use crate::terminal::{self, clean};
 
 pub(crate) async fn status(context: &Context, run: Option<&str>) -> Result<Exit, CliError> {
@@ -64,7 +64,7 @@ pub(crate) async fn status(context: &Context, run: Option<&str>) -> Result<Exit,
             })
             .collect();
         let driven = holder.as_ref().map(|held| json!({ "pid": held.by.pid, "host": held.by.host }));
-        terminal::line(&json!({ "run": id, "blueprint": state.program().name, "status": word, "driven_by": driven, "replay_of": replay_of, "nodes": nodes }).to_string());
+        terminal::line(&json!({ "run": id, "blueprint": state.program().name, "status": word, "driven_by": driven, "replay_of": replay_of, "spent": state.spent(), "nodes": nodes }).to_string());
         return Ok(Exit::Succeeded);
     }
     terminal::line(&format!("run {id} of {}: {word}", state.program().name));
@@ -73,6 +73,9 @@ pub(crate) async fn status(context: &Context, run: Option<&str>) -> Result<Exit,
     }
     if let Some(held) = holder {
         terminal::line(&format!("driven by process {} on {}", held.by.pid, clean(&held.by.host)));
+    }
+    if let Some(spent) = spending(state) {
+        terminal::line(spent.trim_start());
     }
     let width = state.instances().map(|(_, instance)| instance.path.len()).max().unwrap_or(0).min(40);
     for (inst, instance) in state.instances() {

@@ -18,7 +18,7 @@ mod summary;
 mod tree;
 mod words;
 
-pub(crate) use summary::summary;
+pub(crate) use summary::{spending, summary};
 pub(crate) use words::{event_line, phase_mark};
 
 /// How the progress of a run is shown.

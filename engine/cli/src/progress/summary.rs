@@ -1,6 +1,6 @@
 //! The last word on a run: how it ended, what failed and why, and what to type next.
 
-use blueprint_core::run::{Phase, State, usd};
+use blueprint_core::run::{Phase, Spent, State, usd};
 use blueprint_runtime::drive::DriveEnd;
 use serde_json::json;
 
@@ -76,7 +76,7 @@ pub(crate) fn summary(context: &Context, id: &str, state: &State, end: &DriveEnd
 /// What the agents of a run spent, and whether any of it was real.
 pub(crate) fn spending(state: &State) -> Option<String> {
     let spent = state.spent();
-    if spent.model_calls == 0 && spent.tool_calls == 0 {
+    if spent == Spent::default() {
         return None;
     }
     let plural = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });

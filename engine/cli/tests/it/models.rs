@@ -163,3 +163,38 @@ fn a_refused_and_a_cut_off_answer_end_the_node_with_their_reason() {
     said.mentions("no model answered").conceals(KEY);
     assert_eq!(auth.show(&auth.run(), "think")["failure"]["class"], "llm");
 }
+
+/// A gateway that gives up may have been answered behind it: each such try is reserved before it is made and settled
+/// after, so that a budget ends the call in the middle of its tries.
+#[test]
+fn every_try_that_may_have_been_billed_counts_and_a_budget_stops_the_next_one() {
+    let wire = Wire::start();
+    let reserve = |lab: &Lab| {
+        let events = lab.events(&lab.run());
+        let calls = events.iter().map(|event| &event["event"]["session_advanced"]["step"]["call_model"]);
+        let calls: Vec<u64> = calls.filter_map(|call| call["reserve"]["tokens"].as_u64()).collect();
+        assert!(calls.windows(2).all(|pair| pair[0] == pair[1]), "{calls:?}");
+        (calls.len(), calls[0])
+    };
+    let spent = |lab: &Lab| lab.status(&lab.run())["spent"]["tokens"].as_u64();
+    let all = lab("scenario gateway", "", &anthropic(wire.port));
+    run(&all).ends(1).mentions("no model answered");
+    let (calls, one) = reserve(&all);
+    assert_eq!((calls, wire.log().len(), spent(&all)), (3, 3, Some(3 * one)));
+
+    let limit = 2 * one + one / 2;
+    let limited = lab("scenario gateway", &format!("[budget]\ntokens = {limit}"), &anthropic(wire.port));
+    run(&limited).ends(1).mentions("the tokens of the run are used up");
+    assert_eq!((reserve(&limited), spent(&limited)), ((2, one), Some(2 * one)));
+    assert_eq!(wire.log().len(), 3 + 2, "the third try was made");
+    let said = limited.say(&["replay", &limited.run()]).ends(0);
+    assert!(said.out.contains("identical: route and diff"), "{said}");
+    assert_eq!(spent(&limited), Some(2 * one));
+
+    let node = lab("scenario gateway", "", &anthropic(wire.port));
+    let text = std::fs::read_to_string(node.project().join("blueprints/think/blueprint.toml")).unwrap();
+    let tokens = format!("max_turns = 4, max_tokens = {limit}");
+    node.write("blueprints/think/blueprint.toml", &text.replace("max_turns = 4", &tokens));
+    run(&node).ends(1).mentions("too many for another answer");
+    assert_eq!(reserve(&node).0, 2);
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use blueprint_agent::model::{Answer, Delta, Model, ModelError, ModelFault, OnDelta, Origin, Request};
+use blueprint_agent::model::{Answer, Delta, Listener, Model, ModelError, ModelFault, Origin, Request};
 use blueprint_agent::session::{Extent, Spend, Step};
 use blueprint_agent::tool::ToolOutcome;
 use blueprint_core::run::{Decision, Event, Failure, FailureClass, State, Success};
@@ -226,22 +226,36 @@ impl Model for Recorded {
     async fn answer(
         &self,
         _: &Request,
-        on: &mut OnDelta<'_>,
+        on: &mut dyn Listener,
         cancel: &CancellationToken,
     ) -> Result<Answer, ModelError> {
         if cancel.is_cancelled() {
             return Err(self.fault(ModelFault::Cancelled, "cancelled"));
         }
-        let number = self.next.fetch_add(1, Ordering::SeqCst);
-        let Some(call) = self.calls.get(number) else {
-            return Err(self
-                .fault(ModelFault::Rejected, "the cassette holds no further answer, and nothing was asked"));
-        };
-        let answer = call.came.clone()?;
-        if !answer.text.is_empty() {
-            on(Delta::Text(&answer.text));
+        loop {
+            let number = self.next.fetch_add(1, Ordering::SeqCst);
+            let Some(call) = self.calls.get(number) else {
+                let why = "the cassette holds no further answer, and nothing was asked";
+                return Err(self.fault(ModelFault::Rejected, why));
+            };
+            let failed = match call.came.clone() {
+                Ok(answer) => {
+                    if !answer.text.is_empty() {
+                        on.delta(Delta::Text(&answer.text));
+                    }
+                    return Ok(*answer);
+                }
+                Err(failed) => failed,
+            };
+            // A try that may have been billed was made again if the budgets allowed it, as part of the same call.
+            let again = failed.maybe_billed && failed.fault.is_transient();
+            if !again || (number + 1 >= self.calls.len() && !self.over_budget) {
+                return Err(failed);
+            }
+            if !on.again(&failed).await {
+                return Err(ModelError { maybe_billed: false, ..failed });
+            }
         }
-        Ok(*answer)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 
-use blueprint_agent::model::{Answer, Message, ModelFault, Origin, Request, Stop, Usage};
+use blueprint_agent::model::{Answer, Message, ModelFault, Origin, Request, Stop, Usage, unheard};
 use blueprint_agent::session::{Extent, Spend, Step};
 use blueprint_agent::tool::{Effect, ToolOutcome};
 use blueprint_core::run::{FailureClass, Outcome};
@@ -149,12 +149,12 @@ async fn a_player_gives_what_was_recorded_once_and_refuses_the_rest() {
     // One answer was heard by an earlier process.
     let model = player.model(WHO, "coding", 1).unwrap();
     assert_eq!(model.name(), "m");
-    let answer = model.answer(&request, &mut |_| {}, &cancel).await.unwrap();
+    let answer = model.answer(&request, &mut unheard(), &cancel).await.unwrap();
     assert_eq!(
         (answer.origin, answer.text.as_str(), answer.cost_micros),
         (Origin::Recorded, "turn 2", Some(7))
     );
-    let refused = model.answer(&request, &mut |_| {}, &cancel).await.unwrap_err();
+    let refused = model.answer(&request, &mut unheard(), &cancel).await.unwrap_err();
     assert_eq!((refused.fault, refused.maybe_billed), (ModelFault::Rejected, false));
 
     assert!(player.tool(WHO, "http.fetch", &json!({})).unwrap_err().contains("nothing was asked"));
@@ -165,7 +165,7 @@ async fn a_player_gives_what_was_recorded_once_and_refuses_the_rest() {
     let nobody = Asker { node: "other", ..WHO };
     let model = player.model(nobody, "coding", 0).unwrap();
     assert_eq!(model.name(), "coding");
-    assert!(model.answer(&request, &mut |_| {}, &cancel).await.is_err());
+    assert!(model.answer(&request, &mut unheard(), &cancel).await.is_err());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use blueprint_agent::model::{Answer, Model, ModelError, ModelFault, OnDelta, Origin, Request};
+use blueprint_agent::model::{Answer, Listener, Model, ModelError, ModelFault, Origin, Request};
 use blueprint_core::run::{Failure, FailureClass};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
@@ -193,7 +193,7 @@ impl Model for Faulty {
     async fn answer(
         &self,
         request: &Request,
-        on: &mut OnDelta<'_>,
+        on: &mut dyn Listener,
         cancel: &CancellationToken,
     ) -> Result<Answer, ModelError> {
         let who = Asker { node: &self.node, name: &self.name, attempt: self.attempt, round: self.round };

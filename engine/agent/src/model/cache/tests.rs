@@ -3,9 +3,9 @@
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::super::Message;
 use super::super::failover::tests::world::Does::Calls;
 use super::super::failover::tests::world::{World, answer, ask, request};
+use super::super::{Message, unheard};
 use super::*;
 use crate::tool::{Effect, ToolSpec};
 
@@ -41,7 +41,7 @@ async fn every_part_of_a_request_decides_whether_it_is_the_same() {
     others[3].max_output = 11;
     others[4].temperature = Some(0.0);
     for request in &others {
-        model.answer(request, &mut |_| {}, &CancellationToken::new()).await.unwrap();
+        model.answer(request, &mut unheard(), &CancellationToken::new()).await.unwrap();
     }
     assert_eq!(world.asked().len(), 5);
 }
@@ -64,7 +64,7 @@ async fn the_cache_never_answers_with_tools_nor_for_scripts_nor_what_was_not_who
     let tool = ToolSpec { name, description, schema: json!({}), effect: Effect::Read };
     let with_tools = Request { tools: vec![tool], ..request() };
     for _ in 0..2 {
-        a.answer(&with_tools, &mut |_| {}, &CancellationToken::new()).await.unwrap();
+        a.answer(&with_tools, &mut unheard(), &CancellationToken::new()).await.unwrap();
     }
     assert_eq!(world.asked().len(), 2, "a request with tools");
     let off = world.models("").resolve("b/x").unwrap();

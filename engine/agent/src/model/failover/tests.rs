@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use serde_json::json;
 
-use super::super::Memory as _;
 use super::super::breaker::{OPEN_FOR, OPENS_AT};
+use super::super::{Memory as _, unheard};
 use super::*;
 
 pub(in crate::model) mod world;
@@ -194,7 +194,7 @@ async fn giving_up_ends_every_wait() {
         let cancel = CancellationToken::new();
         let task = tokio::spawn({
             let (models, cancel) = (models.clone(), cancel.clone());
-            async move { models.resolve("ab").unwrap().answer(&request(), &mut |_| {}, &cancel).await }
+            async move { models.resolve("ab").unwrap().answer(&request(), &mut unheard(), &cancel).await }
         });
         while world.asked.lock().unwrap().is_empty() {
             tokio::task::yield_now().await;
@@ -214,30 +214,69 @@ async fn a_client_that_never_comes_back_is_given_up() {
     assert_eq!(world.asked(), times(&expected));
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_a_try_that_broke_off_may_have_cost_is_counted() {
-    let world = World::new(&[("a/x", &[BreaksOff, BreaksOff])]);
-    let model = world.models("").resolve("ab").unwrap();
-    let mut shown = String::new();
-    let mut on = |delta: Delta<'_>| {
+/// Hears a call, and allows this many further tries.
+#[derive(Default)]
+struct Purse {
+    shown: String,
+    allows: usize,
+    settled: Vec<String>,
+}
+
+#[async_trait]
+impl Listener for Purse {
+    fn delta(&mut self, delta: Delta<'_>) {
         if let Delta::Text(text) = delta {
-            shown.push_str(text);
+            self.shown.push_str(text);
         }
-    };
-    let whole = model.answer(&request(), &mut on, &CancellationToken::new()).await.unwrap();
-    let price = config("").known["a/x"].price.unwrap();
-    let lost = price.at_most(estimate(&request()), 10);
-    assert_eq!(whole.cost_micros, Some(price.micros(&whole.usage) + 2 * lost));
-    assert_eq!(shown, "half an\nhalf an\nan answer");
+    }
 
-    let world = World::new(&[("a/x", &[BreaksOff, Fails(TooLong)])]);
+    async fn again(&mut self, failed: &ModelError) -> bool {
+        assert!(failed.maybe_billed, "{failed}");
+        self.settled.push(failed.model.clone());
+        self.settled.len() <= self.allows
+    }
+}
+
+/// Whoever keeps to a budget is asked between the tries, also when another model is asked next, and has the last word.
+#[tokio::test(start_paused = true)]
+async fn a_try_that_may_have_been_billed_is_settled_before_the_next_one() {
+    let broken = [("a/x", &[BreaksOff, Fails(Overloaded), BreaksOff][..])];
+    let world = World::new(&broken);
     let model = world.models("").resolve("ab").unwrap();
-    let error = answer(model.as_ref()).await.unwrap_err();
-    assert!(error.maybe_billed, "the first try may have been");
+    let mut purse = Purse { allows: 9, ..Purse::default() };
+    let whole = model.answer(&request(), &mut purse, &CancellationToken::new()).await.unwrap();
+    let price = config("").known["b/x"].price.unwrap();
+    assert_eq!((whole.model.as_str(), whole.cost_micros), ("b/x", Some(price.micros(&whole.usage))));
+    assert_eq!(purse.settled, ["a/x", "a/x"]);
+    assert_eq!(purse.shown, "half an\nhalf an\nan answer");
 
-    let world = World::new(&[("a/y", &[BreaksOff, BreaksOff, BreaksOff])]);
-    let model = world.models("").resolve("both").unwrap();
-    assert_eq!(answer(model.as_ref()).await.unwrap().cost_micros, None, "lost without a price");
+    for allows in 0..2 {
+        let world = World::new(&broken);
+        let model = world.models("").resolve("ab").unwrap();
+        let mut purse = Purse { allows, ..Purse::default() };
+        let error = model.answer(&request(), &mut purse, &CancellationToken::new()).await.unwrap_err();
+        assert_eq!((error.fault, error.maybe_billed), (Unreachable, false), "it was settled");
+        assert_eq!(purse.settled.len(), allows + 1);
+        assert_eq!(world.asked().len(), [1, 3][allows], "nobody is asked after a no");
+    }
+
+    // The last one is left to whoever made the call, and only the last one.
+    for (does, billed) in [
+        (vec![BreaksOff, Fails(TooLong)], false),
+        (vec![BreaksOff, BreaksOff, BreaksOff], true),
+        (vec![BreaksOff, BreaksOff, Fails(Overloaded)], false),
+    ] {
+        let tries = does.iter().filter(|does| matches!(does, BreaksOff)).count();
+        let world = World::new(&[("a/x", &does)]);
+        let model = world.models("").resolve("a/x").unwrap();
+        let mut purse = Purse { allows: 9, ..Purse::default() };
+        let error = model.answer(&request(), &mut purse, &CancellationToken::new()).await.unwrap_err();
+        assert_eq!(
+            (error.maybe_billed, purse.settled.len()),
+            (billed, tries - usize::from(billed)),
+            "{does:?}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,7 +293,7 @@ async fn what_a_provider_wants_to_see_again_is_shown_to_its_model_alone() {
     });
     world.does.lock().unwrap().insert("a/x".to_owned(), VecDeque::from([Fails(NoModel)]));
     world.heard.lock().unwrap().clear();
-    model.answer(&request, &mut |_| {}, &CancellationToken::new()).await.unwrap();
+    model.answer(&request, &mut unheard(), &CancellationToken::new()).await.unwrap();
     let opaque = |request: &Request| -> Vec<Option<Value>> {
         let of = |message: &Message| match message {
             Message::Assistant { opaque, .. } => Some(opaque.clone()),

@@ -14,7 +14,7 @@ use super::Provider;
 use super::fault::{Broken, Trouble};
 use super::lines::Lines;
 use super::reading::{Complete, Gap, Piece, Reading, Wire};
-use crate::model::{Answer, Delta, Message, OnDelta, Origin, Request, Usage};
+use crate::model::{Answer, Delta, Listener, Message, Origin, Request, Usage};
 
 /// A reader that is fed from inside of the library.
 #[derive(Debug, Clone)]
@@ -56,7 +56,7 @@ impl Arrival {
 }
 
 impl Provider {
-    pub(super) async fn exchange(&self, request: &Request, on: &mut OnDelta<'_>) -> Result<Answer, Trouble> {
+    pub(super) async fn exchange(&self, request: &Request, on: &mut dyn Listener) -> Result<Answer, Trouble> {
         let wire = self.settings.kind.wire();
         let tap = Tap::new(wire);
         let mut arrival = self.send(request, &tap).await.map_err(|broken| broken.trouble())?;
@@ -67,7 +67,7 @@ impl Provider {
                 (reading.pieces(), reading.over())
             };
             for piece in &pieces {
-                on(match piece {
+                on.delta(match piece {
                     Piece::Text(text) => Delta::Text(text),
                     Piece::Reasoning(text) => Delta::Reasoning(text),
                     Piece::Call(name) => Delta::Call(name),

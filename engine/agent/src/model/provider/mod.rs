@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, Model, ModelError, ModelFault, OnDelta, Origin, Price, Request};
+use super::{Answer, Listener, Model, ModelError, ModelFault, Origin, Price, Request};
 
 mod exchange;
 mod fault;
@@ -292,7 +292,7 @@ impl Model for Provider {
     async fn answer(
         &self,
         request: &Request,
-        on: &mut OnDelta<'_>,
+        on: &mut dyn Listener,
         cancel: &CancellationToken,
     ) -> Result<Answer, ModelError> {
         let cancelled = |maybe_billed| Trouble::new(ModelFault::Cancelled, "cancelled", maybe_billed);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use blueprint_agent::model::{ModelFault, ProviderKind};
+use blueprint_agent::model::{ModelFault, ProviderKind, Watch, unheard};
 
 use super::*;
 
@@ -163,7 +163,7 @@ async fn a_cancelled_call_closes_its_connection() {
             let (provider, cancel) = (provider(kind), CancellationToken::new());
             let request = scenario(&format!("{what} key={what}-{kind:?}"));
             let stop = cancel.clone();
-            let mut on = |_: Delta<'_>| stop.cancel();
+            let mut on = Watch(|_: Delta<'_>| stop.cancel());
             // A silent provider shows nothing: the call is given up once the server has it.
             let asked = async {
                 while what == "silent" && last().await["key"] != format!("{what}-{kind:?}").as_str() {
@@ -181,7 +181,7 @@ async fn a_cancelled_call_closes_its_connection() {
         }
         let before = CancellationToken::new();
         before.cancel();
-        let error = provider(kind).answer(&scenario("text"), &mut |_| {}, &before).await.unwrap_err();
+        let error = provider(kind).answer(&scenario("text"), &mut unheard(), &before).await.unwrap_err();
         assert_eq!((error.fault, error.maybe_billed), (ModelFault::Cancelled, false), "{kind:?}");
     }
 }

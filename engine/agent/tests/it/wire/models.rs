@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use blueprint_agent::model::{Forgetful, ModelFault, Models, ModelsConfig, Surroundings};
+use blueprint_agent::model::{Forgetful, ModelFault, Models, ModelsConfig, Surroundings, unheard};
 
 use super::*;
 
@@ -44,7 +44,7 @@ fn models(scenario: &'static str, memory: &Arc<Forgetful>) -> Models {
 
 async fn through(models: &Models, name: &str) -> Result<Answer, ModelError> {
     let model = models.resolve(name).unwrap();
-    model.answer(&scenario("text"), &mut |_| {}, &CancellationToken::new()).await
+    model.answer(&scenario("text"), &mut unheard(), &CancellationToken::new()).await
 }
 
 /// Which wires were spoken, in order.

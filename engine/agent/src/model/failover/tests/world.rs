@@ -10,8 +10,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::super::{
-    Answer, Delta, Forgetful, Message, Model, ModelError, ModelFault, Models, ModelsConfig, OnDelta, Origin,
-    Price, Request, Stop, Surroundings, ToolCall, Usage,
+    Answer, Delta, Forgetful, Listener, Message, Model, ModelError, ModelFault, Models, ModelsConfig, Origin,
+    Price, Request, Stop, Surroundings, ToolCall, Usage, unheard,
 };
 use Does::{Answers, BreaksOff, Calls, Fails, Hangs, Wants};
 use ModelFault::{Cancelled, Unreachable};
@@ -137,7 +137,7 @@ impl Model for Fake {
     async fn answer(
         &self,
         request: &Request,
-        on: &mut OnDelta<'_>,
+        on: &mut dyn Listener,
         cancel: &CancellationToken,
     ) -> Result<Answer, ModelError> {
         let world = &self.world;
@@ -156,7 +156,7 @@ impl Model for Fake {
             Fails(fault) => return error(fault, None, false),
             Wants(fault, seconds) => return error(fault, Some(seconds), false),
             BreaksOff => {
-                on(Delta::Text("half an"));
+                on.delta(Delta::Text("half an"));
                 return error(Unreachable, None, true);
             }
             Hangs => {
@@ -168,7 +168,7 @@ impl Model for Fake {
                 calls.push(ToolCall { id: "1".to_owned(), name: "t".to_owned(), arguments: json!({}) });
             }
         }
-        on(Delta::Text("an answer"));
+        on.delta(Delta::Text("an answer"));
         let usage = Usage { input: 7, output: 3, ..Usage::default() };
         Ok(Answer {
             model: self.name.clone(),
@@ -194,7 +194,7 @@ pub(in crate::model) fn request() -> Request {
 }
 
 pub(in crate::model) async fn answer(model: &dyn Model) -> Result<Answer, ModelError> {
-    model.answer(&request(), &mut |_| {}, &CancellationToken::new()).await
+    model.answer(&request(), &mut unheard(), &CancellationToken::new()).await
 }
 
 pub(in crate::model) async fn ask(models: &Models, name: &str) -> Result<String, ModelFault> {
