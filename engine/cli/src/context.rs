@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use blueprint_agent::hook::{Builtins, HookEngine, HookTable, HostRunner};
+use blueprint_agent::tool::ToolPaces;
 use blueprint_runtime::clock::Clock;
 use blueprint_runtime::hooks::RunHooks;
 use blueprint_runtime::models::Configured;
@@ -163,6 +164,7 @@ impl Context {
                 toolchains: self.toolchains(),
                 program: std::env::current_exe().ok(),
                 models: self.models(&clock),
+                tool_paces: ToolPaces::new(self.settings.tools()).ok().map(Arc::new),
                 hooks: self.hooks.clone(),
                 outside: None,
             },
@@ -290,7 +292,6 @@ fn hooks(settings: &Resolved, environment: &BTreeMap<String, String>) -> Option<
     let runner = HostRunner {
         folder: folder.unwrap_or_else(|| PathBuf::from("/")),
         variables: Arc::new(move |name| variables.get(name).cloned()),
-        model: None,
     };
     Some(RunHooks { engine: Arc::new(HookEngine::new(table)), runner: Arc::new(runner) })
 }

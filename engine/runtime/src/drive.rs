@@ -307,9 +307,8 @@ impl Driver {
                 let (hooks, run) = (hooks.clone(), self.shared.run.clone());
                 self.watching.spawn(async move { hooks.seen(run, node, mount, data).await });
             }
-            if let Some(decided) = perform::decided_outside(&self.shared, &self.state, event) {
-                self.known.push_back(decided.into());
-            }
+            let decided = perform::decided_outside(&self.shared, &self.state, event);
+            self.known.extend(decided.into_iter().map(Into::into));
         }
         for (at_ms, event) in events {
             self.seq += 1;

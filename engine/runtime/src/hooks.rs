@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use blueprint_agent::hook::{Dispatched, Event as Mount, Facts, HookEngine, HookRunner, Verdict};
-use blueprint_agent::session::Hooks;
+use blueprint_agent::session::{HookModels, Hooks};
 use blueprint_core::run::{Event, Failure, FailureClass, State};
 use serde_json::{Value, json};
 
@@ -20,10 +20,11 @@ pub struct RunHooks {
 }
 
 impl RunHooks {
-    pub(crate) fn of_session(&self, run: &str, job: &Job) -> Hooks {
+    pub(crate) fn of_session(&self, run: &str, job: &Job, models: Arc<dyn HookModels>) -> Hooks {
         Hooks {
             engine: Arc::clone(&self.engine),
             runner: Arc::clone(&self.runner),
+            models,
             run: run.to_owned(),
             node: job.path.to_string(),
             attempt: job.attempt,

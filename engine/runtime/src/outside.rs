@@ -33,6 +33,9 @@ pub struct HttpAnswer {
     pub body: Vec<u8>,
 }
 
+/// A decision at a gate: what, who and why.
+pub type Decided = (Decision, String, Option<String>);
+
 /// Stands in for the outside.
 pub trait Outside: Send + Sync + Debug {
     /// As it is named in outputs: `scripted`, `recorded`.
@@ -61,6 +64,9 @@ pub trait Outside: Send + Sync + Debug {
     /// its arguments.
     fn tool(&self, who: Asker<'_>, tool: &str, arguments: &Value) -> Result<String, String>;
 
-    /// What somebody decides at a gate, and who. `None`: nobody does.
-    fn gate(&self, who: Asker<'_>, subject: &str) -> Option<(Decision, String, Option<String>)>;
+    /// The model that a hook asks, which has asked `asked` times in earlier parts of the session.
+    fn hook(&self, who: Asker<'_>, hook: &str, asked: usize) -> Result<Arc<dyn Model>, String>;
+
+    /// What is decided at a gate, by whom and why, in order. Nothing: nobody decides.
+    fn gate(&self, who: Asker<'_>, subject: &str) -> Vec<Decided>;
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use blueprint_agent::model::Model;
+use blueprint_agent::tool::ToolPaces;
 use blueprint_core::graph::Program;
 use blueprint_core::run::State;
 use blueprint_sandbox::{Backend, Limits, ReadOnlyMount};
@@ -32,6 +33,8 @@ pub struct Settings {
     pub program: Option<PathBuf>,
     /// Who answers agents.
     pub models: Option<Arc<dyn Minds>>,
+    /// How fast agents may call tools.
+    pub tool_paces: Option<Arc<ToolPaces>>,
     /// Who may say no and change what goes by.
     pub hooks: Option<RunHooks>,
     /// What stands in for the outside world, if anything does.

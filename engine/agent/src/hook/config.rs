@@ -66,6 +66,9 @@ pub struct HandlerConfig {
     /// relied on alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt: Option<String>,
+    /// The alias of that model, or `provider/model`; `default` if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
 }
 
 /// Why a hook makes no sense.

@@ -63,8 +63,21 @@ pub trait HookRunner: Send + Sync + Debug {
         stdin: &[u8],
     ) -> Result<CommandRan, String>;
 
-    /// Asks a model. `envelope` is untrusted.
-    async fn prompt(&self, prompt: &str, envelope: &str) -> Result<String, String>;
+    /// Asks a model.
+    async fn prompt(&self, question: Question<'_>) -> Result<String, String>;
+}
+
+/// What a hook asks a model.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The name of the hook.
+    pub hook: &'a str,
+    /// The alias of the model, or `provider/model`.
+    pub model: &'a str,
+    /// What it is asked.
+    pub prompt: &'a str,
+    /// What it is about, as JSON. Untrusted.
+    pub envelope: &'a str,
 }
 
 /// What hooks made of an event.
@@ -146,6 +159,16 @@ impl HookEngine {
     /// From now on with these instead.
     pub fn replace(&self, table: HookTable) {
         self.table.store(Arc::new(table));
+    }
+
+    /// The models that hooks ask.
+    pub fn models(&self) -> BTreeSet<String> {
+        let table = self.table.load();
+        let asked = table.hooks.iter().filter_map(|hook| match &hook.handler {
+            Handler::Prompt { model, .. } => Some(model.clone()),
+            Handler::Builtin(_) | Handler::Command { .. } => None,
+        });
+        asked.collect()
     }
 
     /// Whether a hook waits for this event at all. If not, there is no need to say what it is about.
@@ -242,12 +265,23 @@ async fn ask(hook: &Hook, envelope: &Value, runner: &dyn HookRunner) -> Result<R
 async fn handle(hook: &Hook, envelope: &Value, runner: &dyn HookRunner) -> Result<Reply, String> {
     match &hook.handler {
         Handler::Builtin(builtin) => builtin.call(envelope).await,
-        Handler::Prompt(prompt) => Reply::parse(&runner.prompt(prompt, &envelope.to_string()).await?),
+        Handler::Prompt { prompt, model } => {
+            let envelope = envelope.to_string();
+            let question = Question { hook: &hook.name, model, prompt, envelope: &envelope };
+            Reply::parse(unfenced(&runner.prompt(question).await?))
+        }
         Handler::Command { argv, env } => {
             let line = format!("{envelope}\n");
             command_said(&runner.command(argv, env, line.as_bytes()).await?)
         }
     }
+}
+
+/// Models like to put JSON into a block of code. One around all of it is taken off.
+fn unfenced(text: &str) -> &str {
+    let text = text.trim();
+    let inner = text.strip_prefix("```").and_then(|rest| rest.strip_suffix("```"));
+    inner.map_or(text, |inner| inner.strip_prefix("json").unwrap_or(inner).trim())
 }
 
 /// Nothing on standard output is nothing to say; something has to be a reply.

@@ -116,6 +116,19 @@ impl Event {
         !matches!(self, Self::BeforeRun | Self::AfterRun)
     }
 
+    /// Whether it lies within the session of an agent, whose budget pays for what is asked there.
+    pub fn is_of_session(self) -> bool {
+        matches!(
+            self,
+            Self::BeforeModel
+                | Self::AfterModel
+                | Self::BeforeTool
+                | Self::AfterTool
+                | Self::AfterCompaction
+                | Self::AfterSession
+        )
+    }
+
     /// Whether it belongs to a tool.
     pub fn has_tool(self) -> bool {
         matches!(self, Self::BeforeTool | Self::AfterTool)

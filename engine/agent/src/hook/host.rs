@@ -9,21 +9,17 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::future::BoxFuture;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
 
-use super::engine::{CommandRan, HookRunner};
+use super::engine::{CommandRan, HookRunner, Question};
 
 #[cfg(test)]
 mod tests;
 
 /// How much a command may write, in bytes, to each of its outputs.
 const MOST_OUTPUT: u64 = 1 << 20;
-
-/// Asks a model: the prompt, the envelope. What comes back is read strictly.
-pub type AskModel = dyn Fn(String, String) -> BoxFuture<'static, Result<String, String>> + Send + Sync;
 
 /// Runs hooks on the host.
 #[derive(Clone)]
@@ -32,8 +28,6 @@ pub struct HostRunner {
     pub folder: PathBuf,
     /// Reads a variable of the host by its name.
     pub variables: Arc<crate::model::Variables>,
-    /// Asks a model; without it hooks with a prompt fail.
-    pub model: Option<Arc<AskModel>>,
 }
 
 impl fmt::Debug for HostRunner {
@@ -78,11 +72,8 @@ impl HookRunner for HostRunner {
         Ok(CommandRan { code: status.code(), stdout, stderr })
     }
 
-    async fn prompt(&self, prompt: &str, envelope: &str) -> Result<String, String> {
-        match &self.model {
-            Some(ask) => ask(prompt.to_owned(), envelope.to_owned()).await,
-            None => Err("there is no model to ask".to_owned()),
-        }
+    async fn prompt(&self, _: Question<'_>) -> Result<String, String> {
+        Err("no budget pays for a model here".to_owned())
     }
 }
 

@@ -12,8 +12,10 @@ mod table;
 
 pub use builtin::{Builtin, Builtins, MakeBuiltin};
 pub use config::{HandlerConfig, HookConfig, HookConfigError, MatchConfig};
-pub use engine::{CommandRan, Dispatched, Facts, HookEnd, HookEngine, HookRan, HookRunner, Verdict, Veto};
+pub use engine::{
+    CommandRan, Dispatched, Facts, HookEnd, HookEngine, HookRan, HookRunner, Question, Verdict, Veto,
+};
 pub use event::{Event, EventKind};
-pub use host::{AskModel, HostRunner};
+pub use host::HostRunner;
 pub use reply::Reply;
 pub use table::HookTable;

@@ -16,6 +16,8 @@ use crate::tool::Effect;
 
 /// How long a hook may take if nobody says otherwise.
 const USUAL_TIME: Duration = Duration::from_secs(5);
+/// The same for one that asks a model.
+const TIME_TO_THINK: Duration = Duration::from_mins(1);
 /// The longest a hook may be given, in seconds.
 const LONGEST_TIME: u64 = 600;
 
@@ -43,7 +45,7 @@ pub(super) struct Hook {
 pub(super) enum Handler {
     Builtin(Arc<dyn Builtin>),
     Command { argv: Vec<String>, env: BTreeSet<String> },
-    Prompt(String),
+    Prompt { prompt: String, model: String },
 }
 
 #[derive(Debug, Default)]
@@ -105,11 +107,17 @@ fn compile(config: &HookConfig, builtins: &Builtins) -> Result<Hook, String> {
     let event = Event::ALL.into_iter().find(|event| event.as_str() == config.event);
     let event = event.ok_or_else(|| unknown("event", &config.event, known()))?;
     let timeout = match config.timeout_seconds {
+        None if config.handler.prompt.is_some() => TIME_TO_THINK,
         None => USUAL_TIME,
         Some(seconds @ 1..=LONGEST_TIME) => Duration::from_secs(seconds),
         Some(_) => return Err(format!("`timeout_seconds` is between 1 and {LONGEST_TIME}")),
     };
     let handler = handler(&config.handler, builtins)?;
+    if matches!(handler, Handler::Prompt { .. }) && !event.is_of_session() {
+        return Err(format!(
+            "a model can be asked where the budget of an agent pays for it, which `{event}` is not part of"
+        ));
+    }
     let looks = matches!(&handler, Handler::Builtin(builtin) if builtin.observes());
     Ok(Hook {
         name: config.name.clone(),
@@ -160,6 +168,9 @@ fn handler(config: &HandlerConfig, builtins: &Builtins) -> Result<Handler, Strin
     if config.builtin.is_none() && !config.with.is_empty() {
         return Err("`with` is for a `builtin`".to_owned());
     }
+    if config.prompt.is_none() && config.model.is_some() {
+        return Err("`model` is for a `prompt`".to_owned());
+    }
     if config.command.is_none() && !config.env.is_empty() {
         return Err("`env` is for a `command`".to_owned());
     }
@@ -170,7 +181,10 @@ fn handler(config: &HandlerConfig, builtins: &Builtins) -> Result<Handler, Strin
             None => Err(unknown("builtin", name, builtins.names())),
         },
         (None, None, Some(prompt)) if prompt.trim().is_empty() => Err("`prompt` asks nothing".to_owned()),
-        (None, None, Some(prompt)) => Ok(Handler::Prompt(prompt.clone())),
+        (None, None, Some(prompt)) => {
+            let model = config.model.clone().unwrap_or_else(|| "default".to_owned());
+            Ok(Handler::Prompt { prompt: prompt.clone(), model })
+        }
         _ => Err("`handler` has one of `command`, `builtin` and `prompt`".to_owned()),
     }
 }

@@ -12,6 +12,7 @@ use super::cache::Cache;
 use super::config::{CacheMode, ModelsConfig, ModelsConfigError, ProviderConfig, split};
 use super::failover::{Candidate, Chance, Failover};
 use super::memory::Memory;
+use super::pace::Pace;
 use super::prices::{Known, PriceOrigin, built_in};
 use super::provider::{ProviderSettings, Secret, SettingsError, Timeouts};
 use super::standing::{Now, Standing};
@@ -121,6 +122,7 @@ pub struct Models {
     providers: BTreeMap<String, (ProviderConfig, Arc<Standing>)>,
     surroundings: Surroundings,
     cache: Option<Arc<Cache>>,
+    pace: Arc<Pace>,
     clients: Mutex<BTreeMap<String, Arc<dyn Model>>>,
 }
 
@@ -148,7 +150,8 @@ impl Models {
             CacheMode::Process => Some(Arc::new(Cache::new(None, now.clone()))),
             CacheMode::Kept => Some(Arc::new(Cache::new(Some(memory.clone()), now.clone()))),
         };
-        Ok(Self { config, providers, surroundings, cache, clients: Mutex::default() })
+        let pace = Arc::new(Pace::new(config.limits));
+        Ok(Self { config, providers, surroundings, cache, pace, clients: Mutex::default() })
     }
 
     /// The aliases there are.
@@ -190,7 +193,8 @@ impl Models {
             return Err(ResolveError::NoKey { name: name.to_owned(), variables: missing });
         }
         let chance = self.surroundings.chance.clone();
-        Ok(Arc::new(Failover::new(name.to_owned(), candidates, self.cache.clone(), chance)))
+        let (cache, pace) = (self.cache.clone(), Arc::clone(&self.pace));
+        Ok(Arc::new(Failover::new(name.to_owned(), candidates, cache, pace, chance)))
     }
 
     fn members(&self, name: &str) -> Result<Vec<String>, ResolveError> {

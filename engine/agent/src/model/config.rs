@@ -25,6 +25,9 @@ pub struct ModelsConfig {
     /// What is declared of models by `provider/model`. Goes before the table of this release, field by field.
     #[serde(default)]
     pub known: BTreeMap<String, Known>,
+    /// What all models together may be asked per minute by one run.
+    #[serde(default)]
+    pub limits: Rate,
     /// When a call is given up.
     #[serde(default)]
     pub timeouts: TimeoutsConfig,

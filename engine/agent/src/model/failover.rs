@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::breaker::{BreakerState, Pass};
 use super::cache::Cache;
+use super::pace::Pace;
 use super::retry::{Course, LONGEST_WAIT, TRIES, course, pause};
 use super::standing::Standing;
 use super::{Answer, Delta, Listener, Message, Model, ModelError, ModelFault, Origin, Request};
@@ -59,6 +60,8 @@ pub(super) struct Failover {
     name: String,
     candidates: Vec<Candidate>,
     cache: Option<Arc<Cache>>,
+    /// How fast all models of the run may be asked.
+    pace: Arc<Pace>,
     chance: Arc<Chance>,
 }
 
@@ -120,9 +123,10 @@ impl Failover {
         name: String,
         candidates: Vec<Candidate>,
         cache: Option<Arc<Cache>>,
+        pace: Arc<Pace>,
         chance: Arc<Chance>,
     ) -> Self {
-        Self { name, candidates, cache, chance }
+        Self { name, candidates, cache, pace, chance }
     }
 
     fn smallest(&self, of: impl Fn(&dyn Model) -> u64) -> u64 {
@@ -156,7 +160,7 @@ impl Failover {
             tokio::select! {
                 biased;
                 () = call.cancel.cancelled() => return Err(candidate.cancelled()),
-                () = standing.pace.take(call.input) => {}
+                () = async { self.pace.take(call.input).await; standing.pace.take(call.input).await } => {}
             }
             // What may have been paid for is settled before it may be paid for again.
             if let Some(failed) = &call.unsettled {
@@ -166,17 +170,22 @@ impl Failover {
                 }
             }
             tried += 1;
+            let input = call.input;
+            let settle = |used| {
+                self.pace.settle(input, used);
+                standing.pace.settle(input, used);
+            };
             match self.once(candidate, &request, call).await {
                 Ok(answer) => {
                     pass.succeeded();
-                    standing.pace.settle(call.input, answer.usage.total());
+                    settle(answer.usage.total());
                     if let Some(cache) = &self.cache {
                         cache.hold(name, call.request, &answer);
                     }
                     return Ok(sealed(answer, name));
                 }
                 Err(error) => {
-                    standing.pace.settle(call.input, if error.maybe_billed { call.input } else { 0 });
+                    settle(if error.maybe_billed { call.input } else { 0 });
                     self.missed(candidate, call, pass, error, tried).await?;
                 }
             }

@@ -9,7 +9,7 @@ use futures::stream::FuturesUnordered;
 
 use super::Course;
 use super::end::Stopped;
-use super::hooks::Asked;
+use super::hooks::{Asked, Hooks};
 use super::limits::{MOST_CALLS, SIDE_BY_SIDE};
 use super::step::Step;
 use crate::model::{Answer, Stop, ToolCall};
@@ -56,10 +56,13 @@ impl Course<'_> {
     }
 
     /// Asks the hooks about a call that is about to be announced.
-    async fn ask_hooks(&self, call: &ToolCall, admitted: Admitted) -> Result<Planned, Stopped> {
-        let Some(hooks) = &self.session.hooks else { return Ok(Planned::Admitted(admitted)) };
-        let (host, tool, effect) = (&*self.session.host, admitted.name().to_owned(), admitted.effect());
-        Ok(match hooks.before_tool(host, &tool, effect, admitted.arguments(), self.cancel).await? {
+    async fn ask_hooks(&mut self, call: &ToolCall, admitted: Admitted) -> Result<Planned, Stopped> {
+        let Some(asking) = self.asking(self.history.turns) else { return Ok(Planned::Admitted(admitted)) };
+        let (tool, effect) = (admitted.name().to_owned(), admitted.effect());
+        let said = Hooks::before_tool(&asking, &tool, effect, admitted.arguments()).await;
+        let asked = asking.end();
+        self.questions(asked).await?;
+        Ok(match said? {
             Asked::Go(None) => Planned::Admitted(admitted),
             // What a hook wrote is no more than a model is trusted.
             Asked::Go(Some(arguments)) => {
@@ -136,6 +139,10 @@ impl Course<'_> {
                         continue;
                     }
                     if announced.is_none() {
+                        if let Some(paces) = &self.session.paces {
+                            let waited = self.cancel.run_until_cancelled(paces.take(&tool)).await;
+                            waited.ok_or(Stopped::Lost)?;
+                        }
                         let arguments = admitted.arguments().clone();
                         self.record(Step::ToolCalled {
                             turn,
@@ -162,8 +169,13 @@ impl Course<'_> {
             .collect();
         while let Some((number, tool, effect, outcome)) = working.next().await {
             let outcome = outcome.map_err(stopped)?;
-            let outcome = match &session.hooks {
-                Some(hooks) => hooks.after_tool(&*session.host, &tool, effect, outcome, cancel).await?,
+            let outcome = match self.asking(turn) {
+                Some(asking) => {
+                    let outcome = Hooks::after_tool(&asking, &tool, effect, outcome).await;
+                    let asked = asking.end();
+                    self.questions(asked).await?;
+                    outcome?
+                }
                 None => outcome,
             };
             let tree = match effect {

@@ -1,23 +1,24 @@
-//! What a session hears of one call of its model: lines for the log as they arrive, and tries that failed and may have
+//! What a session hears of one call of a model: lines for the log as they arrive, and tries that failed and may have
 //! been billed. Each of these is settled on record and reserved anew before the call is made once more, so that no
 //! budget is spent twice over; a budget that does not allow it ends the call.
 
 use async_trait::async_trait;
 
-use super::Session;
 use super::end::Stopped;
-use super::step::{RecordError, Spend, Step};
-use crate::model::{Delta, Listener, ModelError};
+use super::step::{Spend, Step};
+use super::{Session, recorded};
+use crate::model::{Delta, Listener, Model, ModelError};
 
 /// Hears one call.
 pub(super) struct Hearing<'a> {
     session: &'a Session,
+    model: &'a dyn Model,
     /// The step that announced the call.
     call: Step,
     turn: u32,
     reserve: Spend,
-    /// The most the node may spend, and what its session spent before this call.
-    spent: (Option<u64>, u64),
+    /// Money and tokens that the session spent, tries of this call included that were settled.
+    pub(super) spent: (Option<u64>, u64),
     line: String,
     /// Steps that were recorded while the call went on.
     pub(super) steps: Vec<Step>,
@@ -26,15 +27,17 @@ pub(super) struct Hearing<'a> {
 }
 
 impl<'a> Hearing<'a> {
-    /// Of the call that `call` announced in this turn. `spent` is money and tokens of the session so far.
+    /// Of the call that `call` announced in this turn, by a session that has spent this much.
     pub(super) fn new(
         session: &'a Session,
+        model: &'a dyn Model,
         call: Step,
         turn: u32,
         reserve: Spend,
         spent: (Option<u64>, u64),
     ) -> Self {
-        Self { session, call, turn, reserve, spent, line: String::new(), steps: Vec::new(), stopped: None }
+        let (line, steps) = (String::new(), Vec::new());
+        Self { session, model, call, turn, reserve, spent, line, steps, stopped: None }
     }
 
     /// Writes down what is left of the last line.
@@ -45,32 +48,32 @@ impl<'a> Hearing<'a> {
         }
     }
 
-    /// How a try is settled that may have been billed.
-    pub(super) fn failure(&self, error: &ModelError, spent: Spend) -> Step {
-        Step::ModelFailed {
-            turn: self.turn,
-            model: error.model.clone(),
-            spent,
-            message: self.session.host.redact(&error.to_string()),
-            fault: Some(error.fault),
+    /// How a try is settled that failed.
+    pub(super) fn failure(&self, error: &ModelError) -> Step {
+        let nothing = Spend { cost_micros: Some(0), tokens: 0 };
+        let spent = if error.maybe_billed { self.reserve } else { nothing };
+        let (turn, model) = (self.turn, error.model.clone());
+        let message = self.session.host.redact(&error.to_string());
+        match &self.call {
+            Step::HookAsked { hook, .. } => {
+                let (hook, fault) = (hook.clone(), Some(error.fault));
+                Step::HookFailed { turn, hook, model, spent, message, fault }
+            }
+            _ => Step::ModelFailed { turn, model, spent, message, fault: Some(error.fault) },
         }
     }
 
     async fn once_more(&mut self, failed: &ModelError) -> Result<(), Stopped> {
-        let failure = self.failure(failed, self.reserve);
-        self.record(failure).await?;
+        self.record(self.failure(failed)).await?;
         let (cost, tokens) = self.spent;
         let cost = cost.zip(self.reserve.cost_micros).map(|(spent, more)| spent.saturating_add(more));
         self.spent = (cost, tokens.saturating_add(self.reserve.tokens));
-        self.session.limits.allow(&*self.session.model, self.spent, self.reserve)?;
+        self.session.limits.allow(self.model, self.spent, self.reserve)?;
         self.record(self.call.clone()).await
     }
 
     async fn record(&mut self, step: Step) -> Result<(), Stopped> {
-        self.session.recorder.record(step.clone()).await.map_err(|error| match error {
-            RecordError::Budget(why) => Stopped::Budget(why),
-            RecordError::Lost(_) => Stopped::Lost,
-        })?;
+        recorded(self.session, &step).await?;
         self.steps.push(step);
         Ok(())
     }
@@ -79,7 +82,7 @@ impl<'a> Hearing<'a> {
 #[async_trait]
 impl Listener for Hearing<'_> {
     fn delta(&mut self, delta: Delta<'_>) {
-        let Delta::Text(text) = delta else { return };
+        let (Delta::Text(text), Step::ModelCalled { .. }) = (delta, &self.call) else { return };
         self.line.push_str(text);
         while let Some(end) = self.line.find('\n') {
             self.session.host.note(&self.line[..end]);

@@ -34,6 +34,8 @@ pub(super) struct History {
     pub(super) tool_calls: u32,
     /// How often each tool was called.
     pub(super) made: Calls,
+    /// How often each hook was answered by a model, or not.
+    pub(super) hooks: BTreeMap<String, usize>,
     pub(super) tokens: u64,
     pub(super) cost_micros: Option<u64>,
     pub(super) model: Option<String>,
@@ -54,6 +56,7 @@ impl History {
             turns: 0,
             tool_calls: 0,
             made: Calls::default(),
+            hooks: BTreeMap::new(),
             tokens: 0,
             cost_micros: Some(0),
             model: None,
@@ -68,7 +71,7 @@ impl History {
     /// Takes in one step. Everything the session knows comes through here.
     pub(super) fn take(&mut self, step: &Step) {
         match step {
-            Step::ModelCalled { reserve, .. } => {
+            Step::ModelCalled { reserve, .. } | Step::HookAsked { reserve, .. } => {
                 self.settle();
                 self.open = Some(*reserve);
             }
@@ -88,6 +91,19 @@ impl History {
                 if answer.calls.is_empty() {
                     self.pending.answer = None;
                 }
+            }
+            Step::HookAnswered { answer, hook, .. } => {
+                self.open = None;
+                *self.hooks.entry(hook.clone()).or_default() += 1;
+                self.spend(answer.usage.total(), answer.cost_micros);
+                if answer.origin != Origin::Provider {
+                    self.unreal = Some(answer.origin);
+                }
+            }
+            Step::HookFailed { spent, hook, .. } => {
+                self.open = None;
+                *self.hooks.entry(hook.clone()).or_default() += 1;
+                self.spend(spent.tokens, spent.cost_micros);
             }
             Step::ModelFailed { spent, .. } => {
                 self.open = None;

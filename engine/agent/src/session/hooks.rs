@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
 
+use super::asking::{Asking, HookModels};
 use super::end::Stopped;
 use crate::hook::{Dispatched, Event, Facts, HookEnd, HookEngine, HookRunner, Verdict, Veto};
 use crate::model::Request;
@@ -16,8 +16,10 @@ use crate::tool::{Effect, ToolHost, ToolOutcome};
 pub struct Hooks {
     /// The hooks. They may be replaced while the session runs.
     pub engine: Arc<HookEngine>,
-    /// Runs them.
+    /// Runs their commands.
     pub runner: Arc<dyn HookRunner>,
+    /// Knows the models they may ask.
+    pub models: Arc<dyn HookModels>,
     /// The run.
     pub run: String,
     /// The path of the node.
@@ -36,29 +38,29 @@ pub(super) enum Asked {
 
 impl Hooks {
     /// Asks the hooks of an event. `None`: there are none, or nobody waits any more.
-    pub async fn ask(
-        &self,
+    async fn ask(
+        asking: &Asking<'_>,
         event: Event,
         tool: Option<(&str, Effect)>,
         data: impl FnOnce() -> Value + Send,
-        cancel: &CancellationToken,
     ) -> Option<Dispatched> {
-        if !self.engine.wants(event) {
+        let hooks = asking.hooks();
+        if !hooks.engine.wants(event) {
             return None;
         }
         let facts = Facts {
-            run: &self.run,
-            node: Some(&self.node),
-            attempt: Some(self.attempt),
+            run: &hooks.run,
+            node: Some(&hooks.node),
+            attempt: Some(hooks.attempt),
             tool: tool.map(|(name, _)| name),
             effect: tool.map(|(_, effect)| effect),
         };
-        let asked = self.engine.dispatch(event, &facts, data(), &*self.runner);
-        cancel.run_until_cancelled(asked).await
+        let asked = hooks.engine.dispatch(event, &facts, data(), asking);
+        asking.cancel.run_until_cancelled(asked).await
     }
 
     /// Writes down what hooks did.
-    pub fn note(host: &dyn ToolHost, event: Event, asked: &Dispatched) {
+    fn note(host: &dyn ToolHost, event: Event, asked: &Dispatched) {
         for ran in &asked.ran {
             let what = match &ran.end {
                 HookEnd::Proceeded => continue,
@@ -71,36 +73,29 @@ impl Hooks {
     }
 
     async fn noted(
-        &self,
-        host: &dyn ToolHost,
+        asking: &Asking<'_>,
         event: Event,
         tool: Option<(&str, Effect)>,
         data: impl FnOnce() -> Value + Send,
-        cancel: &CancellationToken,
     ) -> Result<Option<(Value, bool)>, Option<Veto>> {
-        if !self.engine.wants(event) {
+        if !asking.hooks().engine.wants(event) {
             return Ok(None);
         }
         // Cut off while a hook thinks: there is no verdict, and that is a no.
-        let asked = self.ask(event, tool, data, cancel).await.ok_or(None)?;
-        Self::note(host, event, &asked);
+        let asked = Self::ask(asking, event, tool, data).await.ok_or(None)?;
+        Self::note(asking.host(), event, &asked);
         match asked.verdict {
             Verdict::Proceed { data, changed } => Ok(Some((data, changed))),
             Verdict::Veto(veto) => Err(Some(veto)),
         }
     }
 
-    pub(super) async fn before_model(
-        &self,
-        host: &dyn ToolHost,
-        turn: u32,
-        request: &mut Request,
-        cancel: &CancellationToken,
-    ) -> Result<(), Stopped> {
+    pub(super) async fn before_model(asking: &Asking<'_>, request: &mut Request) -> Result<(), Stopped> {
+        let (host, turn) = (asking.host(), asking.turn);
         let data = || {
             redacted(json!({ "turn": turn, "system": request.system, "messages": request.messages }), host)
         };
-        match self.noted(host, Event::BeforeModel, None, data, cancel).await {
+        match Self::noted(asking, Event::BeforeModel, None, data).await {
             Ok(Some((mut data, true))) => {
                 let bad = |why: String| Stopped::Vetoed { hook: "before_model".to_owned(), reason: why };
                 if let Some(system) = data.get("system").and_then(Value::as_str) {
@@ -117,15 +112,13 @@ impl Hooks {
     }
 
     pub(super) async fn before_tool(
-        &self,
-        host: &dyn ToolHost,
+        asking: &Asking<'_>,
         tool: &str,
         effect: Effect,
         arguments: &Value,
-        cancel: &CancellationToken,
     ) -> Result<Asked, Stopped> {
-        let data = || json!({ "arguments": redacted(arguments.clone(), host) });
-        match self.noted(host, Event::BeforeTool, Some((tool, effect)), data, cancel).await {
+        let data = || json!({ "arguments": redacted(arguments.clone(), asking.host()) });
+        match Self::noted(asking, Event::BeforeTool, Some((tool, effect)), data).await {
             Ok(Some((mut data, true))) => Ok(Asked::Go(Some(data["arguments"].take()))),
             Ok(_) => Ok(Asked::Go(None)),
             Err(None) => Err(Stopped::Lost),
@@ -134,12 +127,10 @@ impl Hooks {
     }
 
     pub(super) async fn after_tool(
-        &self,
-        host: &dyn ToolHost,
+        asking: &Asking<'_>,
         tool: &str,
         effect: Effect,
         outcome: ToolOutcome,
-        cancel: &CancellationToken,
     ) -> Result<ToolOutcome, Stopped> {
         let (ok, content) = match &outcome {
             ToolOutcome::Done(text) => (true, text.clone()),
@@ -147,7 +138,7 @@ impl Hooks {
             ToolOutcome::Finish(_) => return Ok(outcome),
         };
         let data = || json!({ "ok": ok, "content": content });
-        match self.noted(host, Event::AfterTool, Some((tool, effect)), data, cancel).await {
+        match Self::noted(asking, Event::AfterTool, Some((tool, effect)), data).await {
             Ok(Some((data, true))) => {
                 let text = data["content"].as_str().unwrap_or_default().to_owned();
                 Ok(if ok { ToolOutcome::Done(text) } else { ToolOutcome::Failed(text) })
@@ -159,15 +150,9 @@ impl Hooks {
     }
 
     /// Lets those look who only look.
-    pub(super) async fn look(
-        &self,
-        host: &dyn ToolHost,
-        event: Event,
-        data: impl FnOnce() -> Value + Send,
-        cancel: &CancellationToken,
-    ) {
-        if let Some(asked) = self.ask(event, None, || redacted(data(), host), cancel).await {
-            Self::note(host, event, &asked);
+    pub(super) async fn look(asking: &Asking<'_>, event: Event, data: impl FnOnce() -> Value + Send) {
+        if let Some(asked) = Self::ask(asking, event, None, || redacted(data(), asking.host())).await {
+            Self::note(asking.host(), event, &asked);
         }
     }
 }

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use crate::context::{Family, Policy, compact, count_request, squeeze};
 use crate::hook::Event;
 use crate::model::{Answer, Message, Model, ModelError, ModelFault, Request, Stop};
-use crate::tool::{Notes, ToolHost, Toolbox};
+use crate::tool::{Notes, ToolHost, ToolPaces, Toolbox};
 
+mod asking;
 mod calls;
 mod end;
 mod guard;
@@ -23,6 +24,7 @@ mod renew;
 mod steady;
 mod step;
 
+pub use asking::HookModels;
 pub use end::{Ended, Stopped};
 pub use hooks::Hooks;
 pub use limits::{LONGEST_ANSWER, Limits, MOST_CALLS};
@@ -30,6 +32,7 @@ pub use renew::Renewal;
 pub use steady::steady;
 pub use step::{Extent, RecordError, Recorder, Spend, Step};
 
+use asking::{Asking, Questions};
 use guard::Guard;
 use hearing::Hearing;
 use history::History;
@@ -58,6 +61,8 @@ pub struct Session {
     pub prompt: String,
     /// What it may use up.
     pub limits: Limits,
+    /// How fast the run may call tools.
+    pub paces: Option<Arc<ToolPaces>>,
     /// Who may say no and change what goes by.
     pub hooks: Option<Hooks>,
     /// What a scanner has to say of the results of tools.
@@ -112,7 +117,9 @@ impl Session {
         let result = course.run().await;
         let why = result.as_ref().err().map(ToString::to_string);
         let turns = course.history.turns;
-        course.look(Event::AfterSession, || serde_json::json!({ "turns": turns, "stopped": why })).await;
+        let seen = || serde_json::json!({ "turns": turns, "stopped": why });
+        // Nothing of the session follows that could be stopped.
+        drop(course.look(Event::AfterSession, turns, seen).await);
         let history = course.history;
         Ended {
             result,
@@ -180,12 +187,34 @@ impl Course<'_> {
     }
 
     async fn record(&mut self, step: Step) -> Result<(), Stopped> {
-        self.session.recorder.record(step.clone()).await.map_err(|error| match error {
-            RecordError::Budget(why) => Stopped::Budget(why),
-            RecordError::Lost(_) => Stopped::Lost,
-        })?;
+        recorded(self.session, &step).await?;
         self.history.take(&step);
         Ok(())
+    }
+
+    /// Who asks the hooks of an event, if there are any.
+    fn asking(&self, turn: u32) -> Option<Asking<'_>> {
+        let hooks = self.session.hooks.as_ref()?;
+        let spent = (self.history.cost_micros, self.history.tokens);
+        Some(Asking::new(self.session, hooks, self.cancel, turn, spent, self.history.hooks.clone()))
+    }
+
+    /// Takes in what hooks asked models. A question whose answer nobody waited for may have cost what it could.
+    async fn questions(&mut self, asked: Questions) -> Result<(), Stopped> {
+        for step in &asked.steps {
+            self.history.take(step);
+        }
+        if let Some(stopped) = asked.stopped {
+            return Err(stopped);
+        }
+        match asked.steps.into_iter().next_back() {
+            Some(Step::HookAsked { turn, hook, model, reserve, .. }) => {
+                let message = "nobody waited for its answer".to_owned();
+                let fault = Some(ModelFault::Timeout);
+                self.record(Step::HookFailed { turn, hook, model, spent: reserve, message, fault }).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// One call of the model. `Some`: the session is at its end.
@@ -202,8 +231,11 @@ impl Course<'_> {
         }
         self.fit(turn).await?;
         let mut request = self.request()?;
-        if let Some(hooks) = &self.session.hooks {
-            hooks.before_model(&*self.session.host, turn, &mut request, self.cancel).await?;
+        if let Some(asking) = self.asking(turn) {
+            let said = Hooks::before_model(&asking, &mut request).await;
+            let asked = asking.end();
+            self.questions(asked).await?;
+            said?;
         }
         let reserve = self.reserve(&request)?;
         let model = &self.session.model;
@@ -218,7 +250,7 @@ impl Course<'_> {
                 let answer = Box::new(answer);
                 self.record(Step::ModelAnswered { turn, answer: answer.clone() }).await?;
                 let seen = || serde_json::json!({ "turn": turn, "answer": answer });
-                self.look(Event::AfterModel, seen).await;
+                self.look(Event::AfterModel, turn, seen).await?;
                 self.shortened = false;
                 self.heard(turn + 1, &answer).await
             }
@@ -282,7 +314,7 @@ impl Course<'_> {
     ) -> Result<Result<Answer, ModelError>, Stopped> {
         let session = self.session;
         let spent = (self.history.cost_micros, self.history.tokens);
-        let mut hearing = Hearing::new(session, call, turn, reserve, spent);
+        let mut hearing = Hearing::new(session, &*session.model, call, turn, reserve, spent);
         let answer = session.model.answer(request, &mut hearing, self.cancel).await;
         hearing.end();
         for step in std::mem::take(&mut hearing.steps) {
@@ -292,8 +324,7 @@ impl Course<'_> {
             return Err(stopped);
         }
         if let Err(error) = &answer {
-            let nothing = Spend { cost_micros: Some(0), tokens: 0 };
-            let failure = hearing.failure(error, if error.maybe_billed { reserve } else { nothing });
+            let failure = hearing.failure(error);
             self.record(failure).await?;
         }
         Ok(answer)
@@ -336,10 +367,16 @@ impl Course<'_> {
         self.record(Step::Told { turn, text: text.to_owned() }).await
     }
 
-    async fn look(&self, event: Event, data: impl FnOnce() -> Value + Send) {
-        if let Some(hooks) = &self.session.hooks {
-            hooks.look(&*self.session.host, event, data, self.cancel).await;
-        }
+    async fn look(
+        &mut self,
+        event: Event,
+        turn: u32,
+        data: impl FnOnce() -> Value + Send,
+    ) -> Result<(), Stopped> {
+        let Some(asking) = self.asking(turn) else { return Ok(()) };
+        Hooks::look(&asking, event, data).await;
+        let asked = asking.end();
+        self.questions(asked).await
     }
 
     fn estimate(&self, request: &Request) -> u64 {
@@ -365,8 +402,8 @@ impl Course<'_> {
             Some(shorter) => {
                 let note = shorter.note.clone();
                 self.record(Step::Compacted { turn, note: shorter.note, messages: shorter.messages }).await?;
-                self.look(Event::AfterCompaction, || serde_json::json!({ "turn": turn, "note": note })).await;
-                Ok(())
+                self.look(Event::AfterCompaction, turn, || serde_json::json!({ "turn": turn, "note": note }))
+                    .await
             }
             None => Ok(()),
         }
@@ -377,6 +414,14 @@ impl Course<'_> {
         let shorter = squeeze(&self.history.messages, &self.policy()).ok_or(Stopped::TooLong)?;
         self.record(Step::Compacted { turn, note: shorter.note, messages: shorter.messages }).await
     }
+}
+
+/// Makes a step durable, or says why the session ends.
+async fn recorded(session: &Session, step: &Step) -> Result<(), Stopped> {
+    session.recorder.record(step.clone()).await.map_err(|error| match error {
+        RecordError::Budget(why) => Stopped::Budget(why),
+        RecordError::Lost(_) => Stopped::Lost,
+    })
 }
 
 fn first_line(text: &str) -> String {

@@ -68,6 +68,44 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fault: Option<ModelFault>,
     },
+    /// A model is about to be asked on behalf of a hook.
+    HookAsked {
+        /// The turn.
+        turn: u32,
+        /// The name of the hook.
+        hook: String,
+        /// Which model.
+        model: String,
+        /// The most it can cost. Spent, unless the next step says otherwise.
+        reserve: Spend,
+        /// What the model can take and give.
+        extent: Extent,
+    },
+    /// It answered.
+    HookAnswered {
+        /// The turn.
+        turn: u32,
+        /// The name of the hook.
+        hook: String,
+        /// What.
+        answer: Box<Answer>,
+    },
+    /// It did not.
+    HookFailed {
+        /// The turn.
+        turn: u32,
+        /// The name of the hook.
+        hook: String,
+        /// Which model.
+        model: String,
+        /// What may have been spent all the same.
+        spent: Spend,
+        /// Why.
+        message: String,
+        /// The class of the failure.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fault: Option<ModelFault>,
+    },
     /// A tool is about to be called: the record of it comes before the act.
     ToolCalled {
         /// The turn.
@@ -111,6 +149,24 @@ pub enum Step {
         /// The conversation as it goes on.
         messages: Vec<Message>,
     },
+}
+
+impl Step {
+    /// The turn it belongs to.
+    pub fn turn(&self) -> u32 {
+        match self {
+            Self::ModelCalled { turn, .. }
+            | Self::ModelAnswered { turn, .. }
+            | Self::ModelFailed { turn, .. }
+            | Self::HookAsked { turn, .. }
+            | Self::HookAnswered { turn, .. }
+            | Self::HookFailed { turn, .. }
+            | Self::ToolCalled { turn, .. }
+            | Self::ToolReturned { turn, .. }
+            | Self::Told { turn, .. }
+            | Self::Compacted { turn, .. } => *turn,
+        }
+    }
 }
 
 /// Why a step could not be recorded. The act it announces must not happen.

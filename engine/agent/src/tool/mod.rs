@@ -12,12 +12,14 @@ mod arguments;
 pub mod builtin;
 mod dispatch;
 mod host;
+mod paces;
 mod result;
 mod server;
 
 pub use arguments::{Fit, SchemaError};
 pub use dispatch::{Admission, Admitted, Calls, FINISH, Notes, Toolbox, ToolboxError};
 pub use host::{Command, Fetch, Fetched, GitQuery, HostError, Process, Ran, RanEnd, ToolHost};
+pub use paces::{ToolPaces, ToolRate, ToolsConfig, ToolsConfigError};
 pub use server::file_tools_main;
 
 /// The argument that makes our program serve one request to the file tools, below the folder it is started in.

@@ -107,6 +107,7 @@ impl Lab {
             system: "Test.".to_owned(),
             prompt: "Do it.".to_owned(),
             limits: Limits { turns: self.turns, tokens: None, cost_micros: None },
+            paces: None,
             hooks: None,
             renewal: None,
             notes: Box::new(|_| Vec::new()),
@@ -129,7 +130,12 @@ fn told(steps: &[Step]) -> Vec<String> {
             Step::ModelFailed { turn, message, .. } => Some((*turn, 0, format!("failed {message}"))),
             Step::ToolReturned { turn, call, outcome, .. } => Some((*turn, 1 + call, format!("{outcome:?}"))),
             Step::Told { turn, text } => Some((*turn, 0, format!("told {text}"))),
-            Step::Compacted { .. } | Step::ModelCalled { .. } | Step::ToolCalled { .. } => None,
+            Step::Compacted { .. }
+            | Step::ModelCalled { .. }
+            | Step::ToolCalled { .. }
+            | Step::HookAsked { .. }
+            | Step::HookAnswered { .. }
+            | Step::HookFailed { .. } => None,
         })
         .collect();
     told.sort();

@@ -274,9 +274,19 @@ fn refuse_missing_models(
     if settings.outside.is_some() {
         return Ok(());
     }
+    let mut named: Vec<(String, String)> = Vec::new();
+    let mut agents = false;
     for node in program.nodes() {
         let Action::Agent(agent) = &node.action else { continue };
-        let Mind::Model { model, .. } = &agent.mind else { continue };
+        agents |= !matches!(agent.mind, Mind::Program { .. });
+        if let Mind::Model { model, .. } = &agent.mind {
+            named.push((format!("the agent `{}`", node.name), model.clone()));
+        }
+    }
+    if let Some(hooks) = settings.hooks.as_ref().filter(|_| agents) {
+        named.extend(hooks.engine.models().into_iter().map(|model| ("a hook".to_owned(), model)));
+    }
+    for (who, model) in &named {
         let model = match stand_ins.get(model) {
             Some(StandIn::Script { .. }) => continue,
             Some(StandIn::Model(other)) => other,
@@ -287,7 +297,7 @@ fn refuse_missing_models(
             None => Err("no models are configured".to_owned()),
         };
         if let Err(why) = resolved {
-            return Err(CliError::environment(format!("the agent `{}` has no model: {why}", node.name)).hint(
+            return Err(CliError::environment(format!("{who} has no model: {why}")).hint(
                 "say in the settings of the user what it means: `[models.aliases]` with `NAME = [\"provider/model\"]`; nothing was started",
             ));
         }

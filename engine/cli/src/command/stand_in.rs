@@ -10,18 +10,19 @@ use crate::context::Context;
 use crate::error::CliError;
 use crate::terminal::clean;
 
-/// The names of models that agents of a program ask for.
-fn asked_for(program: &Program) -> Vec<&str> {
-    let mut named: Vec<&str> = program
+/// The names of models that agents of a program, and hooks of its user, ask for.
+fn asked_for(context: &Context, program: &Program) -> Vec<String> {
+    let mut named: Vec<String> = program
         .nodes()
         .filter_map(|node| match &node.action {
             Action::Agent(agent) => match &agent.mind {
-                Mind::Model { model, .. } => Some(model.as_str()),
+                Mind::Model { model, .. } => Some(model.clone()),
                 Mind::Script { .. } | Mind::Program { .. } => None,
             },
             _ => None,
         })
         .collect();
+    named.extend(context.hooks.iter().flat_map(|hooks| hooks.engine.models()));
     named.sort_unstable();
     named.dedup();
     named
@@ -33,14 +34,14 @@ pub(crate) fn stand_ins(
     program: &Program,
     given: &[String],
 ) -> Result<BTreeMap<String, StandIn>, CliError> {
-    let named = asked_for(program);
+    let named = asked_for(context, program);
     let mut models = BTreeMap::new();
     for text in given {
         let Some((alias, model)) = text.split_once('=').filter(|(_, model)| !model.is_empty()) else {
             return Err(CliError::usage(format!("`{}` names no model", clean(text)))
                 .hint("write it as ALIAS=MODEL, such as `coding=scripted/answers.toml`"));
         };
-        if !named.contains(&alias) {
+        if !named.iter().any(|named| named == alias) {
             let message = format!("no agent of `{}` asks for the model `{}`", program.name, clean(alias));
             let error = CliError::usage(message);
             return Err(if named.is_empty() {

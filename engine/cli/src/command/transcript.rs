@@ -68,6 +68,13 @@ fn words(step: &Value) -> String {
             format!("turn {turn}: {}{origin}\n{}", text(&answer["model"]), text(&answer["text"]))
         }
         "model_failed" => format!("turn {turn}: no answer: {}", text(&step["message"])),
+        "hook_asked" => format!("turn {turn}: hook {} asks {}", text(&step["hook"]), text(&step["model"])),
+        "hook_answered" => {
+            format!("turn {turn}: hook {}: {}", text(&step["hook"]), text(&step["answer"]["text"]))
+        }
+        "hook_failed" => {
+            format!("turn {turn}: hook {}: no answer: {}", text(&step["hook"]), text(&step["message"]))
+        }
         "tool_called" => format!("> {} {}", text(&step["tool"]), step["arguments"]),
         "tool_returned" => {
             let (how, content) = match step["outcome"].as_object().and_then(|outcome| outcome.iter().next()) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use blueprint_agent::hook::{Builtins, HookConfig, HookTable};
 use blueprint_agent::model::ModelsConfig;
+use blueprint_agent::tool::{ToolPaces, ToolsConfig};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -87,6 +88,10 @@ impl Reader<'_> {
                     self.hooks(name.span());
                     continue;
                 }
+                (Section::Top, "tools") => {
+                    self.tools(name.span());
+                    continue;
+                }
                 (Section::Top, "limits") => Some((Section::Limits, "limits")),
                 (Section::Top, "toolchains") => Some((Section::Toolchains, "toolchains")),
                 _ => None,
@@ -108,11 +113,7 @@ impl Reader<'_> {
     /// The models agents may be given. Where they are and what they cost is the user's to say: a project that could
     /// name an address would be told the key.
     fn models(&mut self, range: Range<usize>) {
-        let read = self.text.parse::<toml::Table>().map_err(|error| error.to_string());
-        let table =
-            read.map(|mut table| table.remove("models").unwrap_or(toml::Value::Table(toml::Table::new())));
-        let models = table
-            .and_then(|table| table.try_into::<ModelsConfig>().map_err(|error| error.message().to_owned()));
+        let models = self.part::<ModelsConfig>("models");
         let place = self.place(range);
         match models {
             Ok(models) if self.owner == Owner::Project && !only_aliases(&models) => {
@@ -127,9 +128,36 @@ impl Reader<'_> {
         }
     }
 
+    /// One part of the file, by the rules of whoever it is for.
+    fn part<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, String> {
+        let mut table = self.text.parse::<toml::Table>().map_err(|error| error.message().to_owned())?;
+        let value = table.remove(name).ok_or_else(|| "is not there".to_owned())?;
+        value.try_into::<T>().map_err(|error| error.message().to_owned())
+    }
+
+    /// How fast agents may call tools: on whose account these work, and on whose machine, the user knows.
+    fn tools(&mut self, range: Range<usize>) {
+        let read = match self.owner {
+            Owner::Project => Err("are the user's to limit, in their own settings file".to_owned()),
+            Owner::User => self.part("tools").map_err(|reason| format!("cannot be read: {}", plain(&reason))),
+        };
+        let usable = read.and_then(|tools: ToolsConfig| match ToolPaces::new(&tools) {
+            Ok(_) => Ok(tools),
+            Err(error) => Err(format!("cannot be used: {}", plain(&error.to_string()))),
+        });
+        match usable {
+            Ok(tools) => self.layer.tools = Some(tools),
+            Err(reason) => {
+                let place = self.place(range);
+                self.errors.push(ConfigError::Table { place, name: "tools", reason });
+            }
+        }
+    }
+
     /// Hooks run on the host and see everything, so a project has no say in them.
     fn hooks(&mut self, range: Range<usize>) {
         let place = self.place(range);
+        let read = self.part::<Vec<HookConfig>>("hooks");
         let mut wrong = |reason: String| {
             self.errors.push(ConfigError::Table { place: place.clone(), name: "hooks", reason });
         };
@@ -137,24 +165,13 @@ impl Reader<'_> {
             wrong("run on this machine: only the user's own settings file can name them".to_owned());
             return;
         }
-        let read = self.text.parse::<toml::Table>().map_err(|error| error.to_string());
-        let hooks = read.and_then(|mut table| {
-            let hooks = table.remove("hooks").unwrap_or(toml::Value::Array(Vec::new()));
-            hooks.try_into::<Vec<HookConfig>>().map_err(|error| error.message().to_owned())
-        });
-        match hooks {
+        match read {
             Err(reason) => wrong(format!("cannot be read: {}", plain(&reason))),
             Ok(hooks) => {
                 if let Err(errors) = HookTable::compile(&hooks, &Builtins::default()) {
                     for error in &errors {
                         wrong(format!("cannot be used: {}", plain(&error.to_string())));
                     }
-                }
-                for hook in hooks.iter().filter(|hook| hook.handler.prompt.is_some()) {
-                    let name = plain(&hook.name);
-                    wrong(format!(
-                        "cannot be used: the hook `{name}`: a model would be asked outside of every budget"
-                    ));
                 }
                 self.layer.hooks = Some(hooks);
             }
@@ -165,8 +182,9 @@ impl Reader<'_> {
         // The right name in the wrong table is more likely than a near name in the right one.
         let elsewhere = Key::ALL.into_iter().find(|key| key.leaf() == name).map(Key::name);
         let here = Key::ALL.into_iter().filter(|key| key.section() == section).map(Key::leaf);
-        let tables =
-            ["limits", "toolchains", "models", "hooks"].into_iter().filter(|_| section == Section::Top);
+        let tables = ["limits", "toolchains", "models", "hooks", "tools"]
+            .into_iter()
+            .filter(|_| section == Section::Top);
         let suggestion = elsewhere.or_else(|| nearest(name, here.chain(tables))).map(str::to_owned);
         let place = self.place(range);
         self.errors.push(ConfigError::unknown(place, name, suggestion));

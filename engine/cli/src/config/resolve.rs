@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use blueprint_agent::hook::HookConfig;
 use blueprint_agent::model::ModelsConfig;
+use blueprint_agent::tool::ToolsConfig;
 
 use super::error::{ConfigError, ConfigErrors, Notice};
 use super::file::{self, Owner};
@@ -33,6 +34,7 @@ pub(crate) struct Resolved {
     read_only: Placed<Vec<PathBuf>>,
     models: ModelsConfig,
     hooks: Vec<HookConfig>,
+    tools: ToolsConfig,
     notices: Vec<Notice>,
 }
 
@@ -98,6 +100,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         read_only: user.read_only,
         models: None,
         hooks: None,
+        tools: None,
     };
     let state = flags.state.or(env.state).or(files.state.take());
     Ok(Resolved {
@@ -117,6 +120,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         read_only: first([files.read_only, None, None], Vec::new()),
         models,
         hooks: user.hooks.unwrap_or_default(),
+        tools: user.tools.unwrap_or_default(),
         notices,
     })
 }
@@ -139,6 +143,7 @@ fn options(flags: &Flags) -> Layer {
         read_only: None,
         models: None,
         hooks: None,
+        tools: None,
     }
 }
 
@@ -213,6 +218,11 @@ impl Resolved {
     /// The hooks, which were found to make sense.
     pub(crate) fn hooks(&self) -> &[HookConfig] {
         &self.hooks
+    }
+
+    /// How fast tools may be called, which was found to make sense.
+    pub(crate) fn tools(&self) -> &ToolsConfig {
+        &self.tools
     }
 
     /// The models agents may be given.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use blueprint_agent::hook::HookConfig;
 use blueprint_agent::model::ModelsConfig;
+use blueprint_agent::tool::ToolsConfig;
 
 use super::origin::Origin;
 use super::quantity::{Bytes, Cpus, Jobs, Pids, Wall};
@@ -63,4 +64,5 @@ pub(super) struct Layer {
     pub(super) read_only: Option<Placed<Vec<PathBuf>>>,
     pub(super) models: Option<ModelsConfig>,
     pub(super) hooks: Option<Vec<HookConfig>>,
+    pub(super) tools: Option<ToolsConfig>,
 }

@@ -122,11 +122,18 @@ pub(crate) fn event_line(event: &Event, state: &State) -> Option<(String, Phase,
                 Did::HearModel { model, ok: false, .. } => {
                     (Phase::Running, format!("turn {turn}: {} did not answer", clean(model)))
                 }
+                Did::CallHook { hook, model, .. } => {
+                    (Phase::Running, format!("turn {turn}: the hook {} asks {}", clean(hook), clean(model)))
+                }
+                Did::HearHook { hook, ok: false, .. } => (
+                    Phase::Running,
+                    format!("turn {turn}: the model of the hook {} did not answer", clean(hook)),
+                ),
                 Did::CallTool { tool, .. } => (Phase::Running, format!("turn {turn}: {}", clean(tool))),
                 Did::HearTool { tool, ok: false, .. } => {
                     (Phase::Running, format!("turn {turn}: {} failed", clean(tool)))
                 }
-                Did::HearTool { .. } | Did::Note => return None,
+                Did::HearHook { .. } | Did::HearTool { .. } | Did::Note => return None,
             };
             (node.to_string(), phase, text)
         }

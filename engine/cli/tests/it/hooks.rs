@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use super::lab::{Lab, wait_until};
+use super::lab::{Lab, wait_for_orphans, wait_until};
 
 const THINK: &str = r#"
 [nodes.think]
@@ -124,12 +124,115 @@ fn hooks_that_make_no_sense_are_errors_before_anything_starts() {
         ),
         ("[[hooks]]\nname = \"x\"\nevent = \"before_tool\"\nhandler = {}\n", "cannot be used"),
         (
-            "[[hooks]]\nname = \"x\"\nevent = \"before_tool\"\nhandler = { prompt = \"Is it fine?\" }\n",
-            "outside of every budget",
+            "[[hooks]]\nname = \"x\"\nevent = \"before_node\"\nhandler = { prompt = \"Is it fine?\" }\n",
+            "where the budget of an agent pays for it",
+        ),
+        (
+            "[[hooks]]\nname = \"x\"\nevent = \"before_tool\"\nhandler = { builtin = \"deny\", model = \"judge\" }\n",
+            "`model` is for a `prompt`",
         ),
     ] {
         let lab = lab(text, &[]);
         lab.say(&["run", "think"]).ends(2).mentions(said);
+    }
+}
+
+/// The settings of a hook that asks the model `judge` before a file is written.
+const JUDGE: &str = "[[hooks]]\nname = \"judge\"\nevent = \"before_tool\"\nmatch = { tool = \"fs.write\" }\nhandler = { prompt = \"May this be written?\", model = \"judge\" }\n";
+
+/// The judge answers with these texts, one after the other.
+fn judged(answers: &[&str]) -> Lab {
+    let lab = lab(JUDGE, &[]);
+    let turns: Vec<String> = answers.iter().map(|text| format!("[[turn]]\ntext = '''{text}'''\n")).collect();
+    let price = "price = { input = 1.0, output = 1.0 }\n";
+    std::fs::write(lab.beside("judge.toml"), format!("{price}{}", turns.concat())).unwrap();
+    lab
+}
+
+const WITH_JUDGE: [&str; 4] = ["run", "think", "--model", "judge=scripted/../judge.toml"];
+
+/// A model is asked, its answer counts like that of a program, and a replay asks nobody.
+#[test]
+fn a_hook_asks_a_model_and_its_answer_is_read_strictly() {
+    for (answer, said, written) in [
+        ("{}", "", "+original"),
+        ("```json\n{}\n```", "", "+original"),
+        ("{\"veto\": \"not this file\"}", "says no: not this file", ""),
+        (
+            "{\"patch\": {\"arguments\": {\"path\": \"made.txt\", \"content\": \"patched\\n\"}}}",
+            "changed arguments",
+            "+patched",
+        ),
+        ("Yes, go ahead.", "failed: its reply cannot be read", ""),
+        ("", "failed: its reply cannot be read", ""),
+    ] {
+        let lab = judged(&[answer]);
+        let ran = lab.say(&WITH_JUDGE).ends(0);
+        if !said.is_empty() {
+            ran.mentions(&format!("hook judge at before_tool: {said}"));
+        }
+        let run = lab.run();
+        let diff = lab.diff(&run);
+        assert!(diff.contains(written) && diff.is_empty() == written.is_empty(), "{answer}: {diff}");
+        let transcript = lab.say(&["logs", &run, "--transcript"]).ends(0);
+        assert!(transcript.out.contains("hook judge asks scripted/../judge.toml"), "{transcript}");
+        let spent = &lab.status(&run)["spent"];
+        assert_eq!((&spent["model_calls"], &spent["unreal_calls"]), (&3.into(), &3.into()), "{spent}");
+        assert!(spent["cost_micros"].as_u64() > Some(0), "the question cost nothing: {spent}");
+
+        std::fs::write(lab.beside("judge.toml"), "[[turn]]\ntext = 'nobody asks me'\n").unwrap();
+        let replay = lab.say(&["replay", &run]).ends(0);
+        assert!(replay.out.contains("identical: route and diff"), "{answer}: {replay}");
+        assert_eq!(&lab.status(&lab.run())["spent"]["cost_micros"], &spent["cost_micros"], "{answer}");
+    }
+}
+
+/// A question that no budget pays for, or that nobody can answer, is a no. Who is missing is found before the run.
+#[test]
+fn a_hook_that_may_not_ask_says_no() {
+    let poor = judged(&["{}"]);
+    poor.blueprint("think", &format!("[budget]\ncost_usd = 0.0001\n{THINK}"));
+    let said = poor.say(&WITH_JUDGE).ends(0);
+    said.mentions("hook judge at before_tool: failed: the money of the run is used up");
+    assert_eq!(poor.diff(&poor.run()), "");
+    let node = judged(&["{}"]);
+    node.blueprint("think", &THINK.replace("max_turns", "max_cost_usd = 0.0001, max_turns"));
+    node.say(&WITH_JUDGE).ends(0).mentions("failed: the agent spent $0.000000 of its $0.000100");
+    assert_eq!(node.diff(&node.run()), "");
+    let silent = judged(&[]);
+    silent.say(&WITH_JUDGE).ends(0).mentions("the script has no further answer");
+    assert_eq!(silent.diff(&silent.run()), "");
+    silent.say(&["run", "think"]).ends(3).mentions("a hook has no model").mentions("nothing was started");
+}
+
+/// Cut off at any step, a session with hooks that ask ends the same, and a question nobody heard the end of counts as
+/// spent.
+#[test]
+fn a_session_whose_hooks_ask_goes_on_where_it_was() {
+    let settings = ["--sync", "normal", "--quiet"];
+    let whole = judged(&["{}", "{}", "{}"]);
+    whole.say(&[&WITH_JUDGE[..], &settings].concat()).ends(0);
+    let events = whole.events(&whole.run());
+    let steps = events.iter().filter(|event| !event["event"]["session_advanced"].is_null());
+    let positions: Vec<(String, bool)> = steps
+        .map(|event| {
+            let step = &event["event"]["session_advanced"]["step"];
+            (event["seq"].to_string(), step["call_hook"].is_object())
+        })
+        .collect();
+    assert_eq!(positions.len(), 8, "two turns, one question and one call of a tool");
+    let cost = |lab: &Lab| lab.status(&lab.run())["spent"]["cost_micros"].as_u64().unwrap();
+    for (at, asks) in &positions {
+        let lab = judged(&["{}", "{}", "{}"]);
+        let crash = [("BLUEPRINT_CRASH_AFTER_EVENT", at.as_str())];
+        assert!(lab.say_with(&crash, &[&WITH_JUDGE[..], &settings].concat()).was_killed(), "at {at}");
+        let run = lab.run();
+        wait_for_orphans(&run);
+        lab.say(&[&["resume", &run][..], &settings].concat()).ends(0);
+        assert_eq!(lab.diff(&run), whole.diff(&whole.run()), "killed at {at}");
+        // Asked a second time if the answer of the first one was lost, and never for less than it cost.
+        assert!(cost(&lab) >= cost(&whole), "killed at {at}");
+        assert_eq!(cost(&lab) > 5 * cost(&whole), *asks, "killed at {at}: {} {}", cost(&lab), cost(&whole));
     }
 }
 

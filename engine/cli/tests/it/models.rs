@@ -198,3 +198,44 @@ fn every_try_that_may_have_been_billed_counts_and_a_budget_stops_the_next_one() 
     run(&node).ends(1).mentions("too many for another answer");
     assert_eq!(reserve(&node).0, 2);
 }
+
+/// What a run may ask per minute holds for all of its models and tools together: a call that comes too early waits, and
+/// the time of the node goes on.
+#[test]
+fn models_and_tools_are_asked_no_faster_than_the_user_allows() {
+    let wire = Wire::start();
+    let settings = anthropic(wire.port) + "[models.limits]\nrequests_per_minute = 1\n";
+    let two = "[nodes.more]\nneeds = [\"think\"]\nagent = { prompt = \"scenario text\", model = \"coding\" }\ntimeout = \"1s\"\n";
+    let slow = lab("scenario text", "", &settings);
+    let file = slow.project().join("blueprints/think/blueprint.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}{two}")).unwrap();
+    run(&slow).ends(1).mentions("the agent took longer than 1.0 s");
+    assert_eq!(wire.log().len(), 1);
+
+    let script = "[[turn]]\n[[turn.call]]\ntool = \"fs.list\"\n[[turn.call]]\ntool = \"fs.search\"\nargs = { pattern = \"x\" }\n[[turn]]\ntext = \"Done.\"\n";
+    for (limits, time, code) in [
+        ("[tools.limits]\n\"fs.*\" = { calls_per_minute = 1 }\n", "2s", 1),
+        ("[tools.limits]\nshell = { calls_per_minute = 1 }\n", "1m", 0),
+    ] {
+        let lab = lab("Look.", "", limits);
+        lab.write("blueprints/think/model.toml", script);
+        lab.blueprint(
+            "think",
+            &format!("[nodes.think]\nagent = {{ prompt = \"Look.\", model = \"scripted/model.toml\" }}\ntimeout = \"{time}\"\n"),
+        );
+        lab.say(&["run", "think"]).ends(code);
+        let calls = lab.status(&lab.run())["spent"]["tool_calls"].as_u64().unwrap();
+        assert_eq!(calls == 2, code == 0, "{limits}: {calls} calls");
+    }
+    for (limits, said) in [
+        ("[tools.limits]\n\"fs.*\" = { calls_per_minute = 0 }\n", "cannot be read"),
+        ("[tools.limits]\n\"[\" = { calls_per_minute = 1 }\n", "is not a pattern of tool names"),
+        ("[tool.limits]\n", "tools"),
+    ] {
+        lab("Look.", "", limits).say(&["check", "think"]).ends(2).mentions(said);
+    }
+    let project = lab("Look.", "", "");
+    project.write("blueprint.toml", "[tools.limits]\n\"fs.*\" = { calls_per_minute = 1 }\n");
+    project.say(&["check", "think"]).ends(2).mentions("the user's to limit");
+}

@@ -352,6 +352,24 @@ gate  = {{ ask = "Keep it?" }}
     assert_eq!(server.seen().len(), 1, "the server was asked again");
 }
 
+/// A gate that several people decide is decided by all of them again.
+#[test]
+fn decisions_of_several_people_are_replayed() {
+    let lab = Lab::in_git();
+    lab.blueprint(
+        "publish",
+        "[nodes.review]\ngate = { ask = \"Publish?\", min = 2 }\n[nodes.publish]\nneeds = [\"review\"]\nrun = \"touch published\"\n",
+    );
+    lab.say(&["run", "publish"]).ends(75);
+    let run = lab.run();
+    for (name, code) in [("ada", 75), ("ben", 0)] {
+        lab.say_with(&[("USER", name)], &["approve", &run, "review", "--resume"]).ends(code);
+    }
+    let said = lab.say(&["replay", &run]).ends(0);
+    assert!(said.out.contains("identical: route and diff"), "{said}");
+    assert!(lab.diff(&lab.run()).contains("published"));
+}
+
 #[test]
 fn what_cannot_be_replayed_is_said() {
     let lab = small(THINK, "[[turn]]\ntext = \"Done.\"\n");

@@ -53,6 +53,28 @@ pub enum Did {
         /// Whether there is an answer.
         ok: bool,
     },
+    /// It is about to ask a model on behalf of a hook, which may cost this much.
+    CallHook {
+        /// The name of the hook.
+        hook: String,
+        /// Which model.
+        model: String,
+        /// The most it can cost.
+        reserve: Spend,
+    },
+    /// The model of the hook answered or failed, and this is what it cost.
+    HearHook {
+        /// The name of the hook.
+        hook: String,
+        /// Which model.
+        model: String,
+        /// Where the answer comes from.
+        origin: String,
+        /// What it cost.
+        spent: Spend,
+        /// Whether there is an answer.
+        ok: bool,
+    },
     /// It is about to call a tool.
     CallTool {
         /// Which.
@@ -163,7 +185,7 @@ impl State {
     pub fn allows(&self, step: &SessionStep) -> Result<(), Overrun> {
         let budget = &self.program.budget;
         match &step.did {
-            Did::CallModel { model, reserve } => {
+            Did::CallModel { model, reserve } | Did::CallHook { model, reserve, .. } => {
                 if let Some(limit) = budget.cost_micros {
                     let wanted = reserve.cost_micros.ok_or_else(|| Overrun::Unpriced(model.clone()))?;
                     if self.spent.unpriced_calls > 0 {
@@ -186,7 +208,7 @@ impl State {
                     return Err(Overrun::ToolCalls { limit });
                 }
             }
-            Did::HearModel { .. } | Did::HearTool { .. } | Did::Note => {}
+            Did::HearModel { .. } | Did::HearHook { .. } | Did::HearTool { .. } | Did::Note => {}
         }
         Ok(())
     }
@@ -195,15 +217,17 @@ impl State {
         let session = self.instance_mut(inst).session.get_or_insert_default();
         session.steps.push(step.detail.clone());
         match &step.did {
-            Did::CallModel { reserve, .. } => {
+            Did::CallModel { reserve, .. } | Did::CallHook { reserve, .. } => {
                 session.open = Some(*reserve);
                 self.reserve(*reserve);
             }
-            Did::HearModel { origin, spent, ok, .. } => {
+            Did::HearModel { origin, spent, ok, .. } | Did::HearHook { origin, spent, ok, .. } => {
                 let open = session.open.take();
                 add(&mut session.spent, *spent);
                 if *ok {
-                    session.turns = session.turns.max(step.turn);
+                    if matches!(step.did, Did::HearModel { .. }) {
+                        session.turns = session.turns.max(step.turn);
+                    }
                     if origin != "provider" {
                         session.origin = Some(origin.clone());
                     }

@@ -133,7 +133,10 @@ fn place(said: &Said) -> Option<(u32, u8, u32)> {
             Step::Told { turn, .. } | Step::Compacted { turn, .. } => (*turn, 0, 0),
             Step::ModelCalled { turn, .. } => (*turn, 1, 0),
             Step::ModelAnswered { turn, .. } | Step::ModelFailed { turn, .. } => (*turn, 2, 0),
-            Step::ToolCalled { .. } => return None,
+            Step::ToolCalled { .. }
+            | Step::HookAsked { .. }
+            | Step::HookAnswered { .. }
+            | Step::HookFailed { .. } => return None,
             Step::ToolReturned { turn, call, .. } => (*turn, 3, *call),
         },
         Said::Http { .. } => (u32::MAX, 0, 0),
@@ -326,15 +329,7 @@ fn text_of(outcome: &ToolOutcome) -> (&'static str, String) {
 
 fn missing(entry: &Entry, what: &str, recorded: &str, came: &str) -> Difference {
     let turn = match &entry.said {
-        Said::Step(
-            Step::ModelCalled { turn, .. }
-            | Step::ModelAnswered { turn, .. }
-            | Step::ModelFailed { turn, .. }
-            | Step::ToolCalled { turn, .. }
-            | Step::ToolReturned { turn, .. }
-            | Step::Told { turn, .. }
-            | Step::Compacted { turn, .. },
-        ) => Some(*turn),
+        Said::Step(step) => Some(step.turn()),
         Said::Http { .. } | Said::Gate { .. } | Said::End(_) => None,
     };
     Difference {
@@ -353,6 +348,9 @@ fn named(entry: &Entry) -> String {
         Said::Step(Step::ModelCalled { .. }) => "the model is asked".to_owned(),
         Said::Step(Step::ModelAnswered { .. }) => "the model answers".to_owned(),
         Said::Step(Step::ModelFailed { message, .. }) => format!("the model fails: {}", excerpt(message)),
+        Said::Step(Step::HookAsked { hook, .. }) => format!("the hook `{hook}` asks a model"),
+        Said::Step(Step::HookAnswered { hook, .. }) => format!("the model of the hook `{hook}` answers"),
+        Said::Step(Step::HookFailed { hook, .. }) => format!("the model of the hook `{hook}` fails"),
         Said::Step(Step::ToolCalled { tool, .. }) => format!("`{tool}` is called"),
         Said::Step(Step::ToolReturned { tool, .. }) => format!("`{tool}` returns"),
         Said::Step(Step::Told { .. }) => "the engine corrects the model".to_owned(),

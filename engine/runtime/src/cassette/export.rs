@@ -218,7 +218,9 @@ fn without_broken_calls(entries: Vec<Entry>) -> Vec<Entry> {
     let mut broken = BTreeSet::new();
     for (at, entry) in entries.iter().enumerate() {
         match &entry.said {
-            Said::Step(Step::ModelCalled { .. }) => broken.extend(open.insert(entry.node.clone(), at)),
+            Said::Step(Step::ModelCalled { .. } | Step::HookAsked { .. }) => {
+                broken.extend(open.insert(entry.node.clone(), at));
+            }
             Said::Step(_) => drop(open.remove(&entry.node)),
             Said::End(_) => broken.extend(open.remove(&entry.node)),
             Said::Http { .. } | Said::Gate { .. } => {}

@@ -9,14 +9,14 @@ use async_trait::async_trait;
 use blueprint_agent::model::{Answer, Delta, Listener, Model, ModelError, ModelFault, Origin, Request};
 use blueprint_agent::session::{Extent, Spend, Step};
 use blueprint_agent::tool::ToolOutcome;
-use blueprint_core::run::{Decision, Event, Failure, FailureClass, State, Success};
+use blueprint_core::run::{Event, Failure, FailureClass, State, Success};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{Cassette, End, Said};
 use crate::journal::Entry as Journalled;
 use crate::logs::Line;
-use crate::outside::{Asker, HttpAnswer, Outside};
+use crate::outside::{Asker, Decided, HttpAnswer, Outside};
 use crate::shared::Observer;
 
 /// What one try of a node got.
@@ -25,8 +25,28 @@ struct Try {
     calls: Vec<Call>,
     tools: Mutex<VecDeque<(String, Value, ToolOutcome)>>,
     http: Option<HttpAnswer>,
-    gate: Option<(Decision, String, Option<String>)>,
+    /// What the models of hooks said, by hook.
+    hooks: BTreeMap<String, Vec<Call>>,
+    gate: Vec<Decided>,
     failure: Option<Failure>,
+}
+
+impl Try {
+    fn is_over_budget(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.class == FailureClass::Budget)
+    }
+}
+
+/// A call that failed, as it was when it was recorded.
+fn failed(model: String, message: &str, fault: Option<ModelFault>, spent: Spend) -> ModelError {
+    let prefix = format!("{model}: ");
+    ModelError {
+        message: message.strip_prefix(&prefix).unwrap_or(message).to_owned(),
+        model,
+        fault: fault.unwrap_or(ModelFault::Invalid),
+        retry_after: None,
+        maybe_billed: spent.tokens > 0,
+    }
 }
 
 /// One call of a model.
@@ -52,6 +72,7 @@ impl Player {
     pub(crate) fn new(cassette: Cassette) -> Self {
         let mut tries: BTreeMap<(String, u32), Try> = BTreeMap::new();
         let mut asked: BTreeMap<(String, u32), (String, Spend, Extent)> = BTreeMap::new();
+        let mut hooked: BTreeMap<(String, u32), (String, Spend, Extent)> = BTreeMap::new();
         let mut announced: BTreeMap<(String, u32), BTreeMap<(u32, u32), Value>> = BTreeMap::new();
         for entry in cassette.entries {
             let key = (entry.node, entry.attempt);
@@ -68,15 +89,25 @@ impl Player {
                 }
                 Said::Step(Step::ModelFailed { model, spent, message, fault, .. }) => {
                     if let Some((name, reserve, extent)) = asked.remove(&key) {
-                        let prefix = format!("{model}: ");
-                        let error = ModelError {
-                            message: message.strip_prefix(&prefix).unwrap_or(&message).to_owned(),
-                            model,
-                            fault: fault.unwrap_or(ModelFault::Invalid),
-                            retry_after: None,
-                            maybe_billed: spent.tokens > 0,
-                        };
-                        found.calls.push(Call { model: name, reserve, extent, came: Err(error) });
+                        let came = Err(failed(model, &message, fault, spent));
+                        found.calls.push(Call { model: name, reserve, extent, came });
+                    }
+                }
+                Said::Step(Step::HookAsked { model, reserve, extent, .. }) => {
+                    hooked.insert(key, (model, reserve, extent));
+                }
+                Said::Step(Step::HookAnswered { hook, mut answer, .. }) => {
+                    if let Some((model, reserve, extent)) = hooked.remove(&key) {
+                        answer.origin = Origin::Recorded;
+                        let call = Call { model, reserve, extent, came: Ok(answer) };
+                        found.hooks.entry(hook).or_default().push(call);
+                    }
+                }
+                Said::Step(Step::HookFailed { hook, model, spent, message, fault, .. }) => {
+                    if let Some((name, reserve, extent)) = hooked.remove(&key) {
+                        let came = Err(failed(model, &message, fault, spent));
+                        let call = Call { model: name, reserve, extent, came };
+                        found.hooks.entry(hook).or_default().push(call);
                     }
                 }
                 Said::Step(Step::ToolCalled { turn, call, arguments, .. }) => {
@@ -90,7 +121,7 @@ impl Player {
                 Said::Http { status, headers, body, .. } => {
                     found.http = body.bytes().map(|body| HttpAnswer { status, headers, body });
                 }
-                Said::Gate { decision, by, reason } => found.gate = Some((decision, by, reason)),
+                Said::Gate { decision, by, reason } => found.gate.push((decision, by, reason)),
                 Said::End(End::Failed { class, message, fingerprint, .. }) => {
                     found.failure = Some(Failure { fingerprint, ..Failure::new(class, message) });
                 }
@@ -133,10 +164,18 @@ impl Outside for Player {
     fn model(&self, who: Asker<'_>, name: &str, asked: usize) -> Result<Arc<dyn Model>, String> {
         let found = self.at(who.node, &self.ended);
         let calls = found.map_or_else(Vec::new, |found| found.calls.clone());
-        let over_budget = found
-            .and_then(|found| found.failure.as_ref())
-            .is_some_and(|failure| failure.class == FailureClass::Budget);
         let name = calls.first().map_or(name, |call| &call.model).to_owned();
+        let over_budget = found.is_some_and(Try::is_over_budget);
+        Ok(Arc::new(Recorded { name, calls, next: AtomicUsize::new(asked), over_budget }))
+    }
+
+    fn hook(&self, who: Asker<'_>, hook: &str, asked: usize) -> Result<Arc<dyn Model>, String> {
+        let found = self.at(who.node, &self.ended);
+        let calls = found.and_then(|found| found.hooks.get(hook)).cloned().unwrap_or_default();
+        let Some(first) = calls.first() else {
+            return Err("the cassette holds no answer to this hook, and nothing was asked".to_owned());
+        };
+        let (name, over_budget) = (first.model.clone(), found.is_some_and(Try::is_over_budget));
         Ok(Arc::new(Recorded { name, calls, next: AtomicUsize::new(asked), over_budget }))
     }
 
@@ -166,8 +205,8 @@ impl Outside for Player {
         }
     }
 
-    fn gate(&self, who: Asker<'_>, _: &str) -> Option<(Decision, String, Option<String>)> {
-        self.at(who.node, &self.opened)?.gate.clone()
+    fn gate(&self, who: Asker<'_>, _: &str) -> Vec<Decided> {
+        self.at(who.node, &self.opened).map_or_else(Vec::new, |found| found.gate.clone())
     }
 }
 

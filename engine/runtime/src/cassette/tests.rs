@@ -161,7 +161,7 @@ async fn a_player_gives_what_was_recorded_once_and_refuses_the_rest() {
     assert_eq!(player.tool(WHO, "http.fetch", &arguments).unwrap(), "page");
     assert!(player.tool(WHO, "http.fetch", &arguments).is_err(), "it was recorded once");
     assert_eq!(player.http(WHO, "GET", "https://example.org", b"").unwrap_err().class, FailureClass::Policy);
-    assert_eq!(player.gate(WHO, "subject"), None);
+    assert_eq!(player.gate(WHO, "subject"), []);
     let nobody = Asker { node: "other", ..WHO };
     let model = player.model(nobody, "coding", 0).unwrap();
     assert_eq!(model.name(), "coding");

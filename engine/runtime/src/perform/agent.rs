@@ -152,7 +152,11 @@ async fn session(
             tokens: agent.max_tokens,
             cost_micros: agent.max_cost_micros,
         },
-        hooks: shared.settings.hooks.as_ref().map(|hooks| hooks.of_session(&shared.run, job)),
+        paces: shared.settings.tool_paces.clone(),
+        hooks: shared.settings.hooks.as_ref().map(|hooks| {
+            let models = Arc::new(mind::OfHooks { shared: Arc::clone(shared), job: job.clone() });
+            hooks.of_session(&shared.run, job, models)
+        }),
         notes: notes(host),
         wants_value: !node.outputs.is_empty(),
     };

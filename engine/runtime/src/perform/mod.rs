@@ -143,15 +143,16 @@ pub async fn open_gate(shared: Arc<Shared>, job: Job) -> Event {
 }
 
 /// What stands in for people, if something does, decides at a gate that has opened.
-pub(crate) fn decided_outside(shared: &Shared, state: &State, opened: &Event) -> Option<Event> {
-    let Event::GateOpened { node, attempt, subject, .. } = opened else { return None };
-    let outside = shared.settings.outside.as_ref()?;
-    let inst = state.at(node)?;
+pub(crate) fn decided_outside(shared: &Shared, state: &State, opened: &Event) -> Vec<Event> {
+    let Event::GateOpened { node, attempt, subject, .. } = opened else { return Vec::new() };
+    let (Some(outside), Some(inst)) = (&shared.settings.outside, state.at(node)) else { return Vec::new() };
     let name = &state.node(inst).name;
     let who = Asker { node, name, attempt: *attempt, round: state.instance(inst).round };
-    let (decision, by, reason) = outside.gate(who, subject)?;
-    let (node, attempt, subject) = (Arc::clone(node), *attempt, subject.clone());
-    Some(Event::GateDecided { node, attempt, decision, by, reason, subject })
+    let decided = outside.gate(who, subject).into_iter().map(|(decision, by, reason)| {
+        let (node, attempt, subject) = (Arc::clone(node), *attempt, subject.clone());
+        Event::GateDecided { node, attempt, decision, by, reason, subject }
+    });
+    decided.collect()
 }
 
 /// Puts together what a sub-graph made.

@@ -43,7 +43,7 @@ pub fn route(program: &Arc<Program>, entries: &[Entry]) -> Route {
             Event::SessionAdvanced { step, .. } => {
                 match &step.did {
                     Did::CallModel { .. } => asked = true,
-                    Did::HearModel { origin, ok: true, .. } => {
+                    Did::HearModel { origin, ok: true, .. } | Did::HearHook { origin, ok: true, .. } => {
                         route.models.insert(origin.clone());
                     }
                     _ => {}

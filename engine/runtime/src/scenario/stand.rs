@@ -9,7 +9,7 @@ use blueprint_agent::model::{
     Scripted, Surroundings, TimeoutsConfig,
 };
 use blueprint_core::graph::{Action, Mind, Program};
-use blueprint_core::run::{Decision, Failure, FailureClass, Payload, State, Success};
+use blueprint_core::run::{Failure, FailureClass, Payload, State, Success};
 use globset::GlobBuilder;
 use serde_json::{Value, json};
 
@@ -18,7 +18,7 @@ use super::{Fault, Says, Scenario};
 use crate::cassette::{Cassette, Player};
 use crate::journal::Entry;
 use crate::logs::Line;
-use crate::outside::{Asker, HttpAnswer, Outside};
+use crate::outside::{Asker, Decided, HttpAnswer, Outside};
 use crate::shared::Observer;
 
 /// What a script is served under: the provider of scripted models.
@@ -255,9 +255,14 @@ impl Outside for Stand {
         Err(format!("`{tool}` of `{}` speaks to the outside, and a test asks nobody", who.node))
     }
 
-    fn gate(&self, who: Asker<'_>, _: &str) -> Option<(Decision, String, Option<String>)> {
-        let verdict = entry(&self.scenario.gates, who)?.of(who.attempt)?;
-        Some((verdict.decision, verdict.by.clone(), verdict.reason.clone()))
+    fn hook(&self, _: Asker<'_>, _: &str, _: usize) -> Result<Arc<dyn Model>, String> {
+        Err("a scenario asks no hooks".to_owned())
+    }
+
+    fn gate(&self, who: Asker<'_>, _: &str) -> Vec<Decided> {
+        let verdict = entry(&self.scenario.gates, who).and_then(|verdicts| verdicts.of(who.attempt));
+        let decided = verdict.map(|verdict| (verdict.decision, verdict.by.clone(), verdict.reason.clone()));
+        decided.into_iter().collect()
     }
 }
 

@@ -49,7 +49,8 @@ impl HookRunner for Runner {
         Ok(CommandRan { code, stdout: stdout.into(), stderr: stderr.into() })
     }
 
-    async fn prompt(&self, prompt: &str, envelope: &str) -> Result<String, String> {
+    async fn prompt(&self, question: Question<'_>) -> Result<String, String> {
+        let Question { prompt, envelope, .. } = question;
         self.prompts.lock().unwrap().push((prompt.to_owned(), envelope.to_owned()));
         Ok(prompt.strip_prefix("reply ").unwrap_or_default().to_owned())
     }
@@ -201,7 +202,7 @@ async fn a_hook_that_may_say_no_fails_closed() {
         ("{ command = [\"says\", \"ok\"] }", "its reply cannot be read: expected value at line 1 column 1"),
         ("{ command = [\"says-latin-1\"] }", "its reply is not UTF-8"),
         ("{ builtin = \"panics\" }", "it panicked: a bug"),
-        ("{ prompt = \"reply ```{}```\" }", "its reply cannot be read: expected value at line 1 column 1"),
+        ("{ prompt = \"reply ``` {} ``` and {}\" }", "its reply cannot be read: expected value at line 1 column 1"),
         (
             "{ prompt = \"nothing\" }",
             "its reply cannot be read: EOF while parsing a value at line 1 column 0",
@@ -406,6 +407,10 @@ fn what_makes_no_sense_is_an_error_with_what_was_meant() {
 
 #[tokio::test]
 async fn a_prompt_is_asked_with_the_envelope_and_answers_in_json() {
+    for fenced in ["reply ```{}```", "reply ```json\\n{}\\n```\\n"] {
+        let dispatched = of(&[&format!("{{ prompt = \"{fenced}\" }}")]).await;
+        assert!(matches!(dispatched.verdict, Verdict::Proceed { changed: false, .. }), "{fenced}");
+    }
     let engine = HookEngine::new(table(&["{ prompt = 'reply {\"veto\": \"the model says no\"}' }"]));
     let runner = Runner::default();
     assert_eq!(veto(&dispatch(&engine, &runner).await).reason, "the model says no");

@@ -23,8 +23,7 @@ impl Place {
             "TOKEN" => Some("t0ken".to_owned()),
             _ => None,
         };
-        let runner =
-            HostRunner { folder: folder.path().to_owned(), variables: Arc::new(variables), model: None };
+        let runner = HostRunner { folder: folder.path().to_owned(), variables: Arc::new(variables) };
         Self { folder, runner }
     }
 
@@ -89,7 +88,8 @@ async fn what_cannot_be_run_is_a_failure() {
     let argv = ["no-such-program".to_owned()];
     let error = place.runner.command(&argv, &BTreeSet::new(), b"").await.unwrap_err();
     assert!(error.starts_with("`no-such-program` cannot be started: "), "{error}");
-    assert_eq!(place.runner.prompt("?", "{}").await.unwrap_err(), "there is no model to ask");
+    let question = Question { hook: "h", model: "default", prompt: "?", envelope: "{}" };
+    assert_eq!(place.runner.prompt(question).await.unwrap_err(), "no budget pays for a model here");
     assert_eq!(place.run("kill -9 $$", &[]).await.unwrap().code, None);
 }
 

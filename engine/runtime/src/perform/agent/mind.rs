@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use blueprint_agent::model::{Model, Script, Scripted};
-use blueprint_agent::session::Step;
+use blueprint_agent::session::{HookModels, Step};
 use blueprint_core::graph::{Agent, Mind, Node};
 use blueprint_core::run::{Failure, FailureClass};
 
@@ -36,15 +36,33 @@ pub(super) fn model(
     }
     match &agent.mind {
         Mind::Script { file, script, .. } => scripted(job, shared, file, script, asked),
-        Mind::Model { model, .. } => {
-            let model = match shared.stand_ins.get(model) {
-                Some(StandIn::Script { file, text }) => return scripted(job, shared, file, text, asked),
-                Some(StandIn::Model(other)) => other,
-                None => model,
-            };
-            configured(shared, model)
-        }
+        Mind::Model { model, .. } => named(job, shared, model, asked),
         Mind::Program { .. } => Err(Failure::new(FailureClass::Infra, "a program is no model")),
+    }
+}
+
+/// The models that hooks ask in the session of one node.
+#[derive(Debug)]
+pub(super) struct OfHooks {
+    pub(super) shared: Arc<Shared>,
+    pub(super) job: Job,
+}
+
+impl HookModels for OfHooks {
+    fn model(&self, hook: &str, name: &str, asked: usize) -> Result<Arc<dyn Model>, String> {
+        if let Some(outside) = &self.shared.settings.outside {
+            return outside.hook(self.job.asker(&self.shared), hook, asked);
+        }
+        named(&self.job, &self.shared, name, asked).map_err(|failure| failure.message)
+    }
+}
+
+/// The model of this name, or what stands in for it.
+fn named(job: &Job, shared: &Shared, model: &str, asked: usize) -> Result<Arc<dyn Model>, Failure> {
+    match shared.stand_ins.get(model) {
+        Some(StandIn::Script { file, text }) => scripted(job, shared, file, text, asked),
+        Some(StandIn::Model(other)) => configured(shared, other),
+        None => configured(shared, model),
     }
 }
 

@@ -119,6 +119,19 @@ fn did(step: &Step) -> (u32, Did) {
             };
             (*turn, did)
         }
+        Step::HookAsked { turn, hook, model, reserve, .. } => {
+            let did = Did::CallHook { hook: hook.clone(), model: model.clone(), reserve: spend(*reserve) };
+            (*turn, did)
+        }
+        Step::HookAnswered { turn, hook, answer } => {
+            let spent = Spend { cost_micros: answer.cost_micros, tokens: answer.usage.total() };
+            let (hook, model) = (hook.clone(), answer.model.clone());
+            (*turn, Did::HearHook { hook, model, origin: origin(answer.origin), spent, ok: true })
+        }
+        Step::HookFailed { turn, hook, model, spent: lost, .. } => {
+            let (hook, model, spent) = (hook.clone(), model.clone(), spend(*lost));
+            (*turn, Did::HearHook { hook, model, origin: String::new(), spent, ok: false })
+        }
         Step::ToolCalled { turn, tool, effect, .. } => {
             (*turn, Did::CallTool { tool: tool.clone(), effect: effect.as_str().to_owned() })
         }
@@ -136,7 +149,11 @@ fn line(step: &Step) -> Option<String> {
         if line.len() < text.len() { format!("{line}…") } else { line }
     };
     match step {
-        Step::ModelCalled { .. } | Step::ModelAnswered { .. } => None,
+        Step::ModelCalled { .. }
+        | Step::ModelAnswered { .. }
+        | Step::HookAsked { .. }
+        | Step::HookAnswered { .. } => None,
+        Step::HookFailed { hook, message, .. } => Some(short(&format!("! hook {hook}: {message}"))),
         Step::ModelFailed { message, .. } => Some(format!("! {}", short(message))),
         Step::ToolCalled { tool, arguments, .. } => Some(short(&format!("> {tool} {arguments}"))),
         Step::ToolReturned { tool, outcome, .. } => Some(match outcome {

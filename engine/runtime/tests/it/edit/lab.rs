@@ -113,6 +113,7 @@ impl Lab {
                     program: None,
                     models: None,
                     outside: None,
+                    tool_paces: None,
                     hooks: None,
                 },
                 driver: "test".to_owned(),
