@@ -163,6 +163,7 @@ impl Context {
                 },
                 toolchains: self.toolchains(),
                 program: std::env::current_exe().ok(),
+                private: Arc::new(self.settings.private().clone()),
                 models: self.models(&clock),
                 tool_paces: ToolPaces::new(self.settings.tools()).ok().map(Arc::new),
                 hooks: self.hooks.clone(),

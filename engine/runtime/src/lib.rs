@@ -8,6 +8,7 @@ pub mod cassette;
 pub mod clock;
 pub mod crash;
 pub mod drive;
+mod egress;
 pub mod fingerprint;
 pub mod hooks;
 pub mod journal;

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use blueprint_agent::model::Model;
+use blueprint_agent::tool::ToolSpec;
 use blueprint_core::run::{Decision, Failure, Success};
 use serde_json::Value;
 
@@ -63,6 +64,9 @@ pub trait Outside: Send + Sync + Debug {
     /// What a tool of an agent got from outside the sandbox (`http.fetch`, remote MCP servers): the name of the tool and
     /// its arguments.
     fn tool(&self, who: Asker<'_>, tool: &str, arguments: &Value) -> Result<String, String>;
+
+    /// The tools that servers outside the sandbox of an agent offer in this turn.
+    fn offers(&self, who: Asker<'_>, turn: u32) -> Result<Vec<ToolSpec>, String>;
 
     /// The model that a hook asks, which has asked `asked` times in earlier parts of the session.
     fn hook(&self, who: Asker<'_>, hook: &str, asked: usize) -> Result<Arc<dyn Model>, String>;

@@ -8,6 +8,7 @@ use blueprint_agent::model::Model;
 use blueprint_agent::tool::ToolPaces;
 use blueprint_core::graph::Program;
 use blueprint_core::run::State;
+use blueprint_sandbox::egress::Private;
 use blueprint_sandbox::{Backend, Limits, ReadOnlyMount};
 
 use crate::clock::Clock;
@@ -31,6 +32,8 @@ pub struct Settings {
     pub toolchains: Toolchains,
     /// Our own program, for the file tools of agents.
     pub program: Option<PathBuf>,
+    /// Hosts of our own that requests may reach, as the user says.
+    pub private: Arc<Private>,
     /// Who answers agents.
     pub models: Option<Arc<dyn Minds>>,
     /// How fast agents may call tools.

@@ -3,6 +3,7 @@
 
 mod attestation;
 mod contract;
+pub mod egress;
 mod error;
 mod guest;
 mod host;

@@ -128,6 +128,7 @@ impl History {
                 self.told.push(text.clone());
                 self.messages.push(Message::User { text: text.clone() });
             }
+            Step::Offered { .. } => {}
             Step::Compacted { messages, .. } => self.messages.clone_from(messages),
         }
     }

@@ -225,7 +225,7 @@ impl Course<'_> {
             return Err(Stopped::Turns(limits.turns));
         }
         if let Some(renewal) = &self.session.renewal
-            && let Some(toolbox) = renewal.renew(self.cancel).await.map_err(calls::stopped)?
+            && let Some(toolbox) = renewal.renew(turn, self.cancel).await.map_err(calls::stopped)?
         {
             self.toolbox = toolbox;
         }

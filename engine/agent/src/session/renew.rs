@@ -12,6 +12,6 @@ use crate::tool::{HostError, Toolbox};
 /// Knows whether there are other tools than before.
 #[async_trait]
 pub trait Renewal: Send + Sync + Debug {
-    /// The tools from now on, if they are others.
-    async fn renew(&self, cancel: &CancellationToken) -> Result<Option<Arc<Toolbox>>, HostError>;
+    /// The tools from this turn on, if they are others.
+    async fn renew(&self, turn: u32, cancel: &CancellationToken) -> Result<Option<Arc<Toolbox>>, HostError>;
 }

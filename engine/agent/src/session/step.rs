@@ -8,7 +8,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::model::{Answer, Message, ModelFault};
-use crate::tool::{Effect, ToolOutcome};
+use crate::tool::{Effect, ToolOutcome, ToolSpec};
 
 /// What is spent, or may be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,6 +106,13 @@ pub enum Step {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         fault: Option<ModelFault>,
     },
+    /// These are the tools that servers outside the sandbox offer from this turn on.
+    Offered {
+        /// The turn.
+        turn: u32,
+        /// All of them.
+        tools: Vec<ToolSpec>,
+    },
     /// A tool is about to be called: the record of it comes before the act.
     ToolCalled {
         /// The turn.
@@ -161,6 +168,7 @@ impl Step {
             | Self::HookAsked { turn, .. }
             | Self::HookAnswered { turn, .. }
             | Self::HookFailed { turn, .. }
+            | Self::Offered { turn, .. }
             | Self::ToolCalled { turn, .. }
             | Self::ToolReturned { turn, .. }
             | Self::Told { turn, .. }

@@ -283,6 +283,7 @@ impl Toolbox {
         let Admitted { tool, arguments } = admitted;
         let name = tool.spec().name.clone();
         let wall = tool.wall(&arguments);
+        let recorded = tool.is_recorded();
         let token = cancel.child_token();
         let work = AssertUnwindSafe(async { tool.call(host, arguments, &token).await }).catch_unwind();
         tokio::pin!(work);
@@ -319,6 +320,7 @@ impl Toolbox {
             None => return Err(HostError::Cancelled),
         };
         let outcome = match outcome {
+            ToolOutcome::Done(_) | ToolOutcome::Failed(_) if recorded => outcome,
             ToolOutcome::Done(text) => ToolOutcome::Done(self.fit_to_see(&name, &text, host, notes)),
             ToolOutcome::Failed(text) => ToolOutcome::Failed(self.fit_to_see(&name, &text, host, notes)),
             ToolOutcome::Finish(value) => ToolOutcome::Finish(result::redacted(value, host)),

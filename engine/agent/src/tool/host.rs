@@ -22,6 +22,9 @@ pub enum HostError {
     /// What was asked for is not allowed here.
     #[error("{0}")]
     Denied(String),
+    /// Somebody outside did not answer.
+    #[error("{0}")]
+    Unanswered(String),
     /// Something around it failed.
     #[error("{0}")]
     Infra(String),
@@ -114,6 +117,8 @@ pub struct Fetched {
     pub status: u16,
     /// The media type.
     pub content_type: Option<String>,
+    /// Where it sends whoever asks instead. Nobody follows by itself.
+    pub location: Option<String>,
     /// The body, as far as it was kept.
     pub body: Vec<u8>,
     /// Whether some of it was dropped.

@@ -98,6 +98,11 @@ pub trait Tool: Send + Sync + Debug {
         Duration::from_mins(2)
     }
 
+    /// Whether what it gives was seen before and is given again as it was: nothing more is done to it.
+    fn is_recorded(&self) -> bool {
+        false
+    }
+
     /// Does it. The arguments fit the schema. Ends soon after `cancel`. An error of the host ends the session; what
     /// the model can do something about is a [`ToolOutcome::Failed`].
     async fn call(

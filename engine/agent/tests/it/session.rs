@@ -133,6 +133,7 @@ fn told(steps: &[Step]) -> Vec<String> {
             Step::Compacted { .. }
             | Step::ModelCalled { .. }
             | Step::ToolCalled { .. }
+            | Step::Offered { .. }
             | Step::HookAsked { .. }
             | Step::HookAnswered { .. }
             | Step::HookFailed { .. } => None,

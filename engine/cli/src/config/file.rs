@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use blueprint_agent::hook::{Builtins, HookConfig, HookTable};
 use blueprint_agent::model::ModelsConfig;
 use blueprint_agent::tool::{ToolPaces, ToolsConfig};
+use blueprint_sandbox::egress::Private;
+use serde::Deserialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -19,6 +21,15 @@ use super::variables::no_sandbox;
 
 /// Longest settings file, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
+
+/// What may leave, beyond what blueprints say.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Egress {
+    /// Hosts of this machine and its networks, as `host:port` or `host:*`.
+    #[serde(default)]
+    private: Vec<String>,
+}
 
 /// Whose file it is, which decides what it may say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,6 +99,10 @@ impl Reader<'_> {
                     self.hooks(name.span());
                     continue;
                 }
+                (Section::Top, "egress") => {
+                    self.egress(name.span());
+                    continue;
+                }
                 (Section::Top, "tools") => {
                     self.tools(name.span());
                     continue;
@@ -133,6 +148,30 @@ impl Reader<'_> {
         let mut table = self.text.parse::<toml::Table>().map_err(|error| error.message().to_owned())?;
         let value = table.remove(name).ok_or_else(|| "is not there".to_owned())?;
         value.try_into::<T>().map_err(|error| error.message().to_owned())
+    }
+
+    /// Hosts of our own that requests may reach: this machine and its network are the user's to open.
+    fn egress(&mut self, range: Range<usize>) {
+        let read = match self.owner {
+            Owner::Project => {
+                Err("opens this machine and its network: only the user's own settings file can do that"
+                    .to_owned())
+            }
+            Owner::User => {
+                self.part("egress").map_err(|reason| format!("cannot be read: {}", plain(&reason)))
+            }
+        };
+        let usable = read.and_then(|egress: Egress| {
+            Private::parse(&egress.private)
+                .map_err(|(text, why)| format!("cannot be used: `private`, `{}`: {why}", plain(&text)))
+        });
+        match usable {
+            Ok(private) => self.layer.private = Some(private),
+            Err(reason) => {
+                let place = self.place(range);
+                self.errors.push(ConfigError::Table { place, name: "egress", reason });
+            }
+        }
     }
 
     /// How fast agents may call tools: on whose account these work, and on whose machine, the user knows.
@@ -182,7 +221,7 @@ impl Reader<'_> {
         // The right name in the wrong table is more likely than a near name in the right one.
         let elsewhere = Key::ALL.into_iter().find(|key| key.leaf() == name).map(Key::name);
         let here = Key::ALL.into_iter().filter(|key| key.section() == section).map(Key::leaf);
-        let tables = ["limits", "toolchains", "models", "hooks", "tools"]
+        let tables = ["limits", "toolchains", "models", "hooks", "tools", "egress"]
             .into_iter()
             .filter(|_| section == Section::Top);
         let suggestion = elsewhere.or_else(|| nearest(name, here.chain(tables))).map(str::to_owned);

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use blueprint_agent::hook::HookConfig;
 use blueprint_agent::model::ModelsConfig;
 use blueprint_agent::tool::ToolsConfig;
+use blueprint_sandbox::egress::Private;
 
 use super::error::{ConfigError, ConfigErrors, Notice};
 use super::file::{self, Owner};
@@ -35,6 +36,7 @@ pub(crate) struct Resolved {
     models: ModelsConfig,
     hooks: Vec<HookConfig>,
     tools: ToolsConfig,
+    private: Private,
     notices: Vec<Notice>,
 }
 
@@ -101,6 +103,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         models: None,
         hooks: None,
         tools: None,
+        private: None,
     };
     let state = flags.state.or(env.state).or(files.state.take());
     Ok(Resolved {
@@ -121,6 +124,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         models,
         hooks: user.hooks.unwrap_or_default(),
         tools: user.tools.unwrap_or_default(),
+        private: user.private.unwrap_or_default(),
         notices,
     })
 }
@@ -144,6 +148,7 @@ fn options(flags: &Flags) -> Layer {
         models: None,
         hooks: None,
         tools: None,
+        private: None,
     }
 }
 
@@ -223,6 +228,11 @@ impl Resolved {
     /// How fast tools may be called, which was found to make sense.
     pub(crate) fn tools(&self) -> &ToolsConfig {
         &self.tools
+    }
+
+    /// Hosts of our own that requests may reach.
+    pub(crate) fn private(&self) -> &Private {
+        &self.private
     }
 
     /// The models agents may be given.

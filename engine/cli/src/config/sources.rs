@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use blueprint_agent::hook::HookConfig;
 use blueprint_agent::model::ModelsConfig;
 use blueprint_agent::tool::ToolsConfig;
+use blueprint_sandbox::egress::Private;
 
 use super::origin::Origin;
 use super::quantity::{Bytes, Cpus, Jobs, Pids, Wall};
@@ -65,4 +66,5 @@ pub(super) struct Layer {
     pub(super) models: Option<ModelsConfig>,
     pub(super) hooks: Option<Vec<HookConfig>>,
     pub(super) tools: Option<ToolsConfig>,
+    pub(super) private: Option<Private>,
 }

@@ -19,6 +19,7 @@ pub(super) fn read(
         models: None,
         hooks: None,
         tools: None,
+        private: None,
         jobs: reader.value(Key::Jobs),
         sandbox: reader.value(Key::Sandbox),
         state: reader.state(places),

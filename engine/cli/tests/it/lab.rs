@@ -78,6 +78,13 @@ impl Lab {
         std::fs::write(path, text).unwrap();
     }
 
+    /// Writes the settings of the user.
+    pub(crate) fn settings(&self, text: &str) {
+        let folder = self.beside("home/.config/blueprint");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("config.toml"), text).unwrap();
+    }
+
     /// Writes a blueprint: the nodes and what else is given, under a name.
     pub(crate) fn blueprint(&self, name: &str, text: &str) {
         self.write(

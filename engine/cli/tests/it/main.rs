@@ -17,6 +17,7 @@ mod keeping;
 mod kills;
 mod mcp;
 mod models;
+mod outbound;
 mod output;
 mod repair;
 mod replay;

@@ -315,6 +315,7 @@ fn requests_decisions_and_secrets_are_replayed_without_anybody() {
     const SECRET: &str = "hunter2-hunter2-hunter2";
     let server = Server::answering(vec![("200 OK\r\nContent-Type: application/json", r#"{"part":"left"}"#)]);
     let lab = Lab::in_git();
+    lab.settings("[egress]\nprivate = [\"127.0.0.1:*\"]\n");
     let node = format!(
         r#"
 [inputs]

@@ -3,8 +3,12 @@
 use super::lab::{Lab, files_with, node_of};
 use super::server::Server;
 
+/// What the user says so that requests to servers of a test may be made.
+const OURS: &str = "[egress]\nprivate = [\"127.0.0.1:*\"]\n";
+
 fn ran(server: &Server, node: &str) -> (Lab, super::lab::Said) {
     let lab = Lab::new();
+    lab.settings(OURS);
     let node = node.replace("SERVER", &format!("http://{}", server.address));
     lab.blueprint(
         "request",
@@ -124,6 +128,7 @@ fn a_server_that_is_not_there_or_silent_is_a_failure_of_its_surroundings() {
         listener.local_addr().unwrap()
     };
     let lab = Lab::new();
+    lab.settings(OURS);
     lab.blueprint("request", &format!("[nodes.get]\nhttp = {{ url = \"http://{gone}/\" }}\n"));
     lab.say(&["run", "request"]).ends(1).mentions("failed (infra): the request was not answered");
 
@@ -156,6 +161,7 @@ fn an_answer_that_is_not_what_was_declared_fails_its_node() {
 fn a_secret_reaches_the_server_and_nothing_else() {
     let server = Server::answering(vec![("200 OK", r#"{"echo": "token-4f1c9a77e0"}"#)]);
     let lab = Lab::new();
+    lab.settings(OURS);
     lab.blueprint(
         "request",
         &format!(
@@ -176,6 +182,7 @@ fn a_secret_reaches_the_server_and_nothing_else() {
 fn a_request_whose_answer_was_lost_with_its_process_is_made_again_with_the_same_key() {
     let server = Server::answering(vec![("201 Created", "{}")]);
     let lab = Lab::new();
+    lab.settings(OURS);
     lab.blueprint(
         "request",
         &format!("[nodes.make]\nhttp = {{ method = \"POST\", url = \"http://{}/\" }}\n", server.address),

@@ -414,6 +414,7 @@ fn start_two_days_ahead(lab: &Lab, name: &str) -> String {
                 program: None,
                 models: None,
                 outside: None,
+                private: Arc::default(),
                 tool_paces: None,
                 hooks: None,
             },

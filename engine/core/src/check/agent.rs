@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::compiler::{Compiler, NodeSource, Unit};
 use super::names::{Names, Place, Secrets};
-use crate::expr::Text;
+use crate::expr::{Text, contains_template};
 use crate::finding::{Code, Finding};
-use crate::format::{AgentProtocol, AgentTable, Cost, SCRIPTED, Sp, is_file};
-use crate::graph::{Agent, McpServer, Mind, Value};
+use crate::format::{AgentProtocol, AgentTable, Cost, McpTable, SCRIPTED, Sp, is_file};
+use crate::graph::{Agent, McpServer, McpWay, Mind, Value};
 use crate::source::resolve_path;
 
 /// How long one call of a server of tools may take if nothing else is said.
@@ -75,7 +75,8 @@ impl Compiler<'_> {
             prompt,
             tools: source.table.tools.iter().map(|glob| glob.value.clone()).collect(),
             max_calls: agent.max_calls.iter().map(|(glob, most)| (glob.value.clone(), most.value)).collect(),
-            mcp: self.mcp(source, agent),
+            mcp: self.mcp(source, agent, names, place),
+            network: self.hosts(source),
             env,
             max_turns,
             max_tokens: agent.max_tokens.as_ref().map(|tokens| tokens.value),
@@ -142,29 +143,105 @@ impl Compiler<'_> {
         }
     }
 
-    fn mcp(&mut self, source: &NodeSource, agent: &AgentTable) -> Vec<McpServer> {
+    fn mcp(
+        &mut self,
+        source: &NodeSource,
+        agent: &AgentTable,
+        names: &Names<'_>,
+        place: Place<'_>,
+    ) -> Vec<McpServer> {
         let mut servers = Vec::new();
         for (name, server) in &agent.mcp {
             self.good_name("a server of tools", name, source.span(&name.range));
-            if server.command.value.iter().all(|word| word.value.trim().is_empty()) {
-                self.findings.push(
-                    Finding::new(
-                        Code::EmptyCommand,
-                        source.span(&server.command.range),
-                        format!("the server `{}` has an empty command", name.value),
-                    )
-                    .label("no program")
-                    .fix("write the program and its arguments"),
-                );
-            }
+            let Some(way) = self.way(source, name, server, names, place) else { continue };
             servers.push(McpServer {
                 name: name.value.clone(),
-                command: server.command.value.iter().map(|word| word.value.clone()).collect(),
+                way,
                 tools: server.tools.iter().map(|glob| glob.value.clone()).collect(),
                 timeout: server.timeout.as_ref().map_or(CALL, |timeout| timeout.value.0),
             });
         }
         servers
+    }
+
+    /// How a server of tools is reached.
+    fn way(
+        &mut self,
+        source: &NodeSource,
+        name: &Sp<String>,
+        server: &Sp<McpTable>,
+        names: &Names<'_>,
+        place: Place<'_>,
+    ) -> Option<McpWay> {
+        let (command, url) = match (&server.command, &server.url) {
+            (Some(command), None) => (command, None),
+            (None, Some(url)) => return self.remote(source, server, url, names, place),
+            (Some(command), Some(url)) => (command, Some(url)),
+            (None, None) => {
+                self.findings.push(
+                    Finding::new(
+                        Code::MissingKey,
+                        source.span(&server.range),
+                        format!("the server `{}` is neither started nor reached", name.value),
+                    )
+                    .label("needs `command` or `url`")
+                    .fix("add `command = [\"program\"]`, or `url = \"https://host/mcp\"`"),
+                );
+                return None;
+            }
+        };
+        let stray = url.map(|url| ("url", &url.range));
+        let header = server.headers.0.first().map(|(name, _)| ("headers", &name.range));
+        for (key, range) in stray.into_iter().chain(header) {
+            self.findings.push(
+                Finding::new(
+                    Code::KeyWithoutEffect,
+                    source.span(range),
+                    format!("`{key}` means nothing beside `command`"),
+                )
+                .label("without effect")
+                .reason("a server is started inside the sandbox or reached over HTTP")
+                .fix("take one of them out"),
+            );
+        }
+        if command.value.iter().all(|word| word.value.trim().is_empty()) {
+            self.findings.push(
+                Finding::new(
+                    Code::EmptyCommand,
+                    source.span(&command.range),
+                    format!("the server `{}` has an empty command", name.value),
+                )
+                .label("no program")
+                .fix("write the program and its arguments"),
+            );
+        }
+        Some(McpWay::Command(command.value.iter().map(|word| word.value.clone()).collect()))
+    }
+
+    fn remote(
+        &mut self,
+        source: &NodeSource,
+        server: &McpTable,
+        url: &Sp<String>,
+        names: &Names<'_>,
+        place: Place<'_>,
+    ) -> Option<McpWay> {
+        let sound = self.url(source, url);
+        if sound && contains_template(url).is_some() {
+            self.findings.push(
+                Finding::new(
+                    Code::BadUrl,
+                    source.span(&url.range),
+                    "the URL of a server of tools is literal",
+                )
+                .label("a template in it")
+                .fix("write it out"),
+            );
+            return None;
+        }
+        // A server is told what its headers hold, and the model is not.
+        let headers = self.headers(source, &server.headers, names, place);
+        sound.then(|| McpWay::Url { url: url.value.clone(), headers })
     }
 
     fn mind(&mut self, source: &NodeSource, agent: &AgentTable, system: Option<Text>) -> Option<Mind> {

@@ -317,6 +317,7 @@ impl Compiler<'_> {
             ("artifacts", first(table.artifacts.first().map(|v| &v.range)), run),
             ("with", first(table.with.0.first().map(|(k, _)| &k.range)), kind == "use"),
             ("tools", first(table.tools.first().map(|v| &v.range)), kind == "agent"),
+            ("network", first(table.network.first().map(|v| &v.range)), kind == "agent"),
             (
                 "output",
                 first(table.output.0.first().map(|(k, _)| &k.range)),

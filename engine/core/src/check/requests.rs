@@ -6,7 +6,7 @@ use super::compiler::{Compiler, NodeSource};
 use super::names::{Names, Place, Secrets};
 use crate::expr::contains_template;
 use crate::finding::{Code, Finding};
-use crate::format::{GateTable, HttpMethod, HttpTable, OnTimeout, Sp};
+use crate::format::{Entries, GateTable, HttpMethod, HttpTable, OnTimeout, Scalar, Sp};
 use crate::graph::{Approvers, Gate, Http, HttpBody, Value};
 
 const MAX_APPROVALS: u32 = 20;
@@ -21,40 +21,7 @@ impl Compiler<'_> {
     ) -> Option<Http> {
         let sound = self.url(node, &http.url);
         let url = self.text(&node.file, &http.url, names, place);
-        let secret = Place { secrets: Secrets::Anywhere, ..place };
-        let mut headers = Vec::new();
-        for (name, value) in &http.headers {
-            let good = !name.is_empty()
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c));
-            if !good
-                || ["host", "content-length", "transfer-encoding", "connection"]
-                    .contains(&name.to_ascii_lowercase().as_str())
-            {
-                self.findings.push(
-                    Finding::new(Code::BadHeader, node.span(&name.range), format!("`{}` is not a header to set", name.value))
-                        .label("not allowed")
-                        .reason("a name is letters, digits and `-`; Host, Content-Length, Transfer-Encoding and Connection are set by the request itself")
-                        .fix("mend the name, or take the header out"),
-                );
-            }
-            if let Some((compiled, _)) = self.value(&node.file, value, names, secret) {
-                if let Value::Literal(serde_json::Value::String(text)) = &compiled
-                    && text.chars().any(char::is_control)
-                {
-                    self.findings.push(
-                        Finding::new(
-                            Code::BadHeader,
-                            node.span(&value.range),
-                            format!("the value of the header `{}` holds control characters", name.value),
-                        )
-                        .label("not allowed")
-                        .reason("a line break would begin another header")
-                        .fix("write the value on one line"),
-                    );
-                }
-                headers.push((name.value.clone(), compiled));
-            }
-        }
+        let headers = self.headers(node, &http.headers, names, place);
         let method = http.method.as_ref().map_or(HttpMethod::Get, |method| method.value);
         let body = match (&http.body, &http.json) {
             (Some(body), Some(_)) => {
@@ -123,7 +90,52 @@ impl Compiler<'_> {
         sound.then_some(Http { method, url: url?, headers, body, expect, idempotency_key })
     }
 
-    fn url(&mut self, node: &NodeSource, url: &Sp<String>) -> bool {
+    /// Headers of a request, in which secrets may stand: they go to its host and nowhere else.
+    pub(super) fn headers(
+        &mut self,
+        node: &NodeSource,
+        written: &Entries<Sp<Scalar>>,
+        names: &Names<'_>,
+        place: Place<'_>,
+    ) -> Vec<(String, Value)> {
+        let secret = Place { secrets: Secrets::Anywhere, ..place };
+        let mut headers = Vec::new();
+        for (name, value) in written {
+            let good = !name.is_empty()
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c));
+            if !good
+                || ["host", "content-length", "transfer-encoding", "connection"]
+                    .contains(&name.to_ascii_lowercase().as_str())
+            {
+                self.findings.push(
+                    Finding::new(Code::BadHeader, node.span(&name.range), format!("`{}` is not a header to set", name.value))
+                        .label("not allowed")
+                        .reason("a name is letters, digits and `-`; Host, Content-Length, Transfer-Encoding and Connection are set by the request itself")
+                        .fix("mend the name, or take the header out"),
+                );
+            }
+            if let Some((compiled, _)) = self.value(&node.file, value, names, secret) {
+                if let Value::Literal(serde_json::Value::String(text)) = &compiled
+                    && text.chars().any(char::is_control)
+                {
+                    self.findings.push(
+                        Finding::new(
+                            Code::BadHeader,
+                            node.span(&value.range),
+                            format!("the value of the header `{}` holds control characters", name.value),
+                        )
+                        .label("not allowed")
+                        .reason("a line break would begin another header")
+                        .fix("write the value on one line"),
+                    );
+                }
+                headers.push((name.value.clone(), compiled));
+            }
+        }
+        headers
+    }
+
+    pub(super) fn url(&mut self, node: &NodeSource, url: &Sp<String>) -> bool {
         let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
         let Some(rest) = rest else {
             self.findings.push(

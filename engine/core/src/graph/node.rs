@@ -235,6 +235,8 @@ pub struct Agent {
     pub tools: Vec<String>,
     /// Servers of further tools.
     pub mcp: Vec<McpServer>,
+    /// The hosts it may reach, as `host:port`.
+    pub network: Vec<String>,
     /// Environment variables of its commands.
     pub env: Vec<(String, Value)>,
     /// The most calls of each tool that a glob names.
@@ -247,17 +249,31 @@ pub struct Agent {
     pub max_cost_micros: Option<u64>,
 }
 
-/// A server of tools inside the sandbox of an agent.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A server of tools of an agent.
+#[derive(Debug, Clone)]
 pub struct McpServer {
     /// Its name, the second part of the names of its tools.
     pub name: String,
-    /// The program and its arguments.
-    pub command: Vec<String>,
+    /// How it is reached.
+    pub way: McpWay,
     /// Which of its tools exist, as globs over their names.
     pub tools: Vec<String>,
     /// How long one call may take.
     pub timeout: Duration,
+}
+
+/// How a server of tools is reached.
+#[derive(Debug, Clone)]
+pub enum McpWay {
+    /// It is started inside the sandbox of the agent: the program and its arguments.
+    Command(Vec<String>),
+    /// Over streamable HTTP.
+    Url {
+        /// Where.
+        url: String,
+        /// Headers of every request.
+        headers: Vec<(String, Value)>,
+    },
 }
 
 impl Agent {

@@ -133,7 +133,8 @@ fn place(said: &Said) -> Option<(u32, u8, u32)> {
             Step::Told { turn, .. } | Step::Compacted { turn, .. } => (*turn, 0, 0),
             Step::ModelCalled { turn, .. } => (*turn, 1, 0),
             Step::ModelAnswered { turn, .. } | Step::ModelFailed { turn, .. } => (*turn, 2, 0),
-            Step::ToolCalled { .. }
+            Step::Offered { .. }
+            | Step::ToolCalled { .. }
             | Step::HookAsked { .. }
             | Step::HookAnswered { .. }
             | Step::HookFailed { .. } => return None,
@@ -348,6 +349,7 @@ fn named(entry: &Entry) -> String {
         Said::Step(Step::ModelCalled { .. }) => "the model is asked".to_owned(),
         Said::Step(Step::ModelAnswered { .. }) => "the model answers".to_owned(),
         Said::Step(Step::ModelFailed { message, .. }) => format!("the model fails: {}", excerpt(message)),
+        Said::Step(Step::Offered { .. }) => "servers offer other tools".to_owned(),
         Said::Step(Step::HookAsked { hook, .. }) => format!("the hook `{hook}` asks a model"),
         Said::Step(Step::HookAnswered { hook, .. }) => format!("the model of the hook `{hook}` answers"),
         Said::Step(Step::HookFailed { hook, .. }) => format!("the model of the hook `{hook}` fails"),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use blueprint_agent::model::{Answer, Delta, Listener, Model, ModelError, ModelFault, Origin, Request};
 use blueprint_agent::session::{Extent, Spend, Step};
-use blueprint_agent::tool::ToolOutcome;
+use blueprint_agent::tool::{ToolOutcome, ToolSpec};
 use blueprint_core::run::{Event, Failure, FailureClass, State, Success};
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,8 @@ struct Try {
     calls: Vec<Call>,
     tools: Mutex<VecDeque<(String, Value, ToolOutcome)>>,
     http: Option<HttpAnswer>,
+    /// What servers outside the sandbox offered, each from a turn on.
+    offered: Vec<(u32, Vec<ToolSpec>)>,
     /// What the models of hooks said, by hook.
     hooks: BTreeMap<String, Vec<Call>>,
     gate: Vec<Decided>,
@@ -110,6 +112,7 @@ impl Player {
                         found.hooks.entry(hook).or_default().push(call);
                     }
                 }
+                Said::Step(Step::Offered { turn, tools }) => found.offered.push((turn, tools)),
                 Said::Step(Step::ToolCalled { turn, call, arguments, .. }) => {
                     announced.entry(key).or_default().insert((turn, call), arguments);
                 }
@@ -167,6 +170,12 @@ impl Outside for Player {
         let name = calls.first().map_or(name, |call| &call.model).to_owned();
         let over_budget = found.is_some_and(Try::is_over_budget);
         Ok(Arc::new(Recorded { name, calls, next: AtomicUsize::new(asked), over_budget }))
+    }
+
+    fn offers(&self, who: Asker<'_>, turn: u32) -> Result<Vec<ToolSpec>, String> {
+        let offered = self.at(who.node, &self.ended).map_or(&[][..], |found| &found.offered);
+        let now = offered.iter().rev().find(|(from, _)| *from <= turn);
+        Ok(now.map(|(_, tools)| tools.clone()).unwrap_or_default())
     }
 
     fn hook(&self, who: Asker<'_>, hook: &str, asked: usize) -> Result<Arc<dyn Model>, String> {

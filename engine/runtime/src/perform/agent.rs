@@ -22,8 +22,10 @@ use crate::trees::Prepared;
 
 mod ends;
 mod brief;
+mod fetch;
 mod host;
 mod mind;
+mod played;
 mod process;
 mod program;
 mod record;
@@ -130,14 +132,21 @@ async fn session(
     cancel: &CancellationToken,
 ) -> Result<(Ended, Vec<Step>, Vec<PartReport>), Ending> {
     let handle = Handle(Arc::clone(host));
-    let servers = tools::servers(agent, &handle, cancel).await?;
-    let toolbox = tools::toolbox(node, agent, shared.settings.limits.wall, servers.tools())?;
-    let served = Arc::new(Served::new(shared, job, handle.clone(), servers));
+    let journal = Arc::new(Journalled::new(shared, job, host, &before));
+    let turn = before.iter().map(Step::turn).max().unwrap_or(1);
+    let (served, tools) = Served::start(shared, job, agent, &handle, &journal, turn, cancel).await?;
+    let served = Arc::new(served);
+    let toolbox = match tools::toolbox(shared, job, node, agent, &tools) {
+        Ok(toolbox) => toolbox,
+        Err(failure) => {
+            served.stop().await;
+            return Err(failure.into());
+        }
+    };
     for spec in toolbox.beyond() {
         host.note(&format!("left out: `{}` would change the workspace, which this node may not", spec.name));
     }
-    let journal = Arc::new(Journalled::new(shared, job, host, &before));
-    let system = words.system.unwrap_or_else(|| mind::system(node, &host.folder()));
+    let system = words.system.unwrap_or_else(|| mind::system(node, agent, &host.folder()));
     let briefed = brief.fit(system, words.prompt, &*model);
     let session = Session {
         model,
@@ -224,6 +233,9 @@ async fn conclude(
     }
     if !parts.is_empty() {
         record["context"] = json!(parts);
+    }
+    if let Some(requests) = host.outbound.record() {
+        record["egress"] = requests;
     }
     if let Some(origin) = ended.unreal {
         record["origin"] = serde_json::to_value(origin).unwrap_or(Value::Null);

@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{Ending, Job, infra};
+use crate::egress;
 use crate::outputs::fits;
 use crate::outside::HttpAnswer;
 use crate::payload::keep;
@@ -41,18 +42,6 @@ pub(super) async fn run(
     }
 }
 
-fn client(shared: &Shared) -> Result<reqwest::Client, Failure> {
-    if let Some(client) = shared.http.get() {
-        return Ok(client.clone());
-    }
-    let client = reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(concat!("blueprint/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| infra("no HTTP client could be made", &error))?;
-    Ok(shared.http.get_or_init(|| client).clone())
-}
-
 async fn exchange(shared: &Shared, job: &Job, node: &Node, http: &Http) -> Result<Success, Failure> {
     let bad = |what: String, error: &dyn std::error::Error| {
         Failure::new(FailureClass::Command, format!("{what} has no value: {error}"))
@@ -66,7 +55,10 @@ async fn exchange(shared: &Shared, job: &Job, node: &Node, http: &Http) -> Resul
         HttpMethod::Patch => reqwest::Method::PATCH,
         HttpMethod::Delete => reqwest::Method::DELETE,
     };
-    let mut request = client(shared)?.request(method.clone(), &url);
+    if shared.settings.outside.is_none() {
+        egress::decide_own(shared, &url).map_err(|refusal| egress::refused(&refusal))?;
+    }
+    let mut request = egress::client(shared)?.request(method.clone(), &url);
     for (name, value) in &http.headers {
         let value =
             value_of(value, &job.scope).map_err(|error| bad(format!("the header `{name}`"), &error))?;
@@ -169,7 +161,8 @@ fn read_headers(shared: &Shared, node: &Node, headers: &Map<String, Value>) -> M
 }
 
 async fn send(request: reqwest::RequestBuilder) -> Result<HttpAnswer, Failure> {
-    let mut answer = request.send().await.map_err(|error| unreachable_host(&error))?;
+    let failed = |error: reqwest::Error| egress::failed("the request was not answered", &error);
+    let mut answer = request.send().await.map_err(failed)?;
     let status = answer.status().as_u16();
     let headers: Map<String, Value> = answer
         .headers()
@@ -179,7 +172,7 @@ async fn send(request: reqwest::RequestBuilder) -> Result<HttpAnswer, Failure> {
         })
         .collect();
     let mut body = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| unreachable_host(&error))? {
+    while let Some(chunk) = answer.chunk().await.map_err(failed)? {
         if body.len() + chunk.len() > MAX_ANSWER {
             return Err(Failure::new(
                 FailureClass::Command,
@@ -189,10 +182,6 @@ async fn send(request: reqwest::RequestBuilder) -> Result<HttpAnswer, Failure> {
         body.extend_from_slice(&chunk);
     }
     Ok(HttpAnswer { status, headers, body })
-}
-
-fn unreachable_host(error: &reqwest::Error) -> Failure {
-    infra("the request was not answered", error)
 }
 
 fn outputs(

@@ -8,6 +8,7 @@ use blueprint_agent::model::{
     Forgetful, Known, Model, Models, ModelsConfig, Origin, ProviderConfig, ProviderKind, Rate, Script,
     Scripted, Surroundings, TimeoutsConfig,
 };
+use blueprint_agent::tool::ToolSpec;
 use blueprint_core::graph::{Action, Mind, Program};
 use blueprint_core::run::{Failure, FailureClass, Payload, State, Success};
 use globset::GlobBuilder;
@@ -253,6 +254,10 @@ impl Outside for Stand {
 
     fn tool(&self, who: Asker<'_>, tool: &str, _: &Value) -> Result<String, String> {
         Err(format!("`{tool}` of `{}` speaks to the outside, and a test asks nobody", who.node))
+    }
+
+    fn offers(&self, who: Asker<'_>, _: u32) -> Result<Vec<ToolSpec>, String> {
+        Err(format!("a server of `{}` is outside of the sandbox, and a test asks nobody", who.node))
     }
 
     fn hook(&self, _: Asker<'_>, _: &str, _: usize) -> Result<Arc<dyn Model>, String> {

@@ -202,7 +202,10 @@ async fn a_hook_that_may_say_no_fails_closed() {
         ("{ command = [\"says\", \"ok\"] }", "its reply cannot be read: expected value at line 1 column 1"),
         ("{ command = [\"says-latin-1\"] }", "its reply is not UTF-8"),
         ("{ builtin = \"panics\" }", "it panicked: a bug"),
-        ("{ prompt = \"reply ``` {} ``` and {}\" }", "its reply cannot be read: expected value at line 1 column 1"),
+        (
+            "{ prompt = \"reply ``` {} ``` and {}\" }",
+            "its reply cannot be read: expected value at line 1 column 1",
+        ),
         (
             "{ prompt = \"nothing\" }",
             "its reply cannot be read: EOF while parsing a value at line 1 column 0",

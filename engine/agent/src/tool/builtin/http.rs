@@ -52,6 +52,7 @@ impl Tool for HttpFetch {
             Ok(fetched) => Ok(ToolOutcome::Done(told(&fetched))),
             // The model can do without it.
             Err(HostError::Denied(reason)) => Ok(ToolOutcome::Failed(format!("not allowed: {reason}"))),
+            Err(HostError::Unanswered(reason)) => Ok(ToolOutcome::Failed(reason)),
             Err(error) => Err(error),
         }
     }
@@ -60,6 +61,9 @@ impl Tool for HttpFetch {
 fn told(fetched: &Fetched) -> String {
     let kind = fetched.content_type.as_deref().unwrap_or("unknown");
     let mut out = format!("status {}\ncontent-type: {}\n", fetched.status, shown(kind, 100));
+    if let Some(location) = &fetched.location {
+        let _ = writeln!(out, "location: {}", shown(location, 1000));
+    }
     if fetched.truncated {
         let _ = writeln!(out, "[only the first {} bytes]", fetched.body.len());
     }

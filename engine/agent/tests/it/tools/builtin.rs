@@ -98,9 +98,10 @@ async fn a_request_outside_is_told_or_refused() {
     for url in ["file:///etc/passwd", "ftp://example.com/", "https", " https://a.example", ""] {
         assert!(host.failed("http.fetch", json!({ "url": url })).await.starts_with("refused"), "{url}");
     }
-    let page = |body: &[u8], truncated| Fetched {
+    let page = |body: &[u8], truncated: bool| Fetched {
         status: 200,
         content_type: Some("text/html\n\u{1b}[2J".to_owned()),
+        location: truncated.then(|| "https://example.org/\n".to_owned()),
         body: body.to_vec(),
         truncated,
     };
@@ -108,7 +109,7 @@ async fn a_request_outside_is_told_or_refused() {
     let text = host.done("http.fetch", arguments.clone()).await;
     assert_eq!(
         text,
-        "status 200\ncontent-type: text/html  [2J\n[only the first 11 bytes]\n\n<p>caf\u{fffd}</p>"
+        "status 200\ncontent-type: text/html  [2J\nlocation: https://example.org/ \n[only the first 11 bytes]\n\n<p>caf\u{fffd}</p>"
     );
     host.fetched = Some(page(b"\0\x01", false));
     assert!(host.done("http.fetch", arguments).await.ends_with("a binary body of 2 bytes"));

@@ -153,12 +153,20 @@ pub struct AgentTable {
     pub max_cost_usd: Option<Sp<Cost>>,
 }
 
-/// A server of tools that speaks the Model Context Protocol, started inside the sandbox of the node.
+/// A server of tools that speaks the Model Context Protocol: started inside the sandbox of the node (`command`), or
+/// reached over HTTP (`url`).
 #[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct McpTable {
     /// The program and its arguments; it speaks over standard input and output.
-    pub command: Sp<Vec<Sp<String>>>,
+    #[serde(default)]
+    pub command: Option<Sp<Vec<Sp<String>>>>,
+    /// Where it is reached over streamable HTTP. Its host need not stand in `network`.
+    #[serde(default)]
+    pub url: Option<Sp<String>>,
+    /// Headers of every request to the `url`, as expressions.
+    #[serde(default)]
+    pub headers: Entries<Sp<Scalar>>,
     /// Which of its tools the agent may use, as globs over their names.
     pub tools: Vec<Sp<String>>,
     /// How long one call may take; a minute if left out.

@@ -30,7 +30,9 @@ pub(super) fn failure(stopped: &Stopped, tail: &[u8]) -> Option<Failure> {
         Stopped::Model(_) => FailureClass::Llm,
         Stopped::Host(HostError::Sandbox(_)) => FailureClass::Sandbox,
         Stopped::Host(HostError::Denied(_)) | Stopped::Vetoed { .. } => FailureClass::Policy,
-        Stopped::Host(HostError::Infra(_) | HostError::Cancelled) => FailureClass::Infra,
+        Stopped::Host(HostError::Infra(_) | HostError::Unanswered(_) | HostError::Cancelled) => {
+            FailureClass::Infra
+        }
     };
     let message = crate::chain(stopped);
     let fingerprint = matches!(class, FailureClass::Agent | FailureClass::Timeout)

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::command::origin;
 use super::super::{Job, blocking, infra, surroundings};
+use super::fetch::Outbound;
 use crate::logs::{Line, Log, LogWriter, live_path};
 use crate::scope::{as_text, value_of};
 use crate::shared::Shared;
@@ -54,6 +55,7 @@ pub(super) struct Host {
     writer: tokio::sync::Mutex<Option<Sandbox>>,
     readers: Mutex<Vec<Sandbox>>,
     log: Mutex<Option<LogWriter>>,
+    pub(super) outbound: Outbound,
     pub(super) scanner: Scanner,
 }
 
@@ -107,6 +109,7 @@ impl Host {
             held: Mutex::new(prepared.map(|prepared| Held { prepared, last: None })),
             writer: tokio::sync::Mutex::new(None),
             readers: Mutex::new(Vec::new()),
+            outbound: Outbound::new(crate::egress::rules(shared, &agent.network)?),
             scanner: Scanner::new(&shared.redactor, Options::default()),
             log: Mutex::new(Some(LogWriter::new(shared.store.blobs(), &shared.redactor, live, 0))),
         })
@@ -341,8 +344,8 @@ impl ToolHost for Handle {
         .map_err(|failure| HostError::Infra(failure.message))
     }
 
-    async fn fetch(&self, _: Fetch, _: &CancellationToken) -> Result<Fetched, HostError> {
-        Err(HostError::Denied("this node may not speak to anybody outside".to_owned()))
+    async fn fetch(&self, fetch: Fetch, cancel: &CancellationToken) -> Result<Fetched, HostError> {
+        self.0.outbound.fetch(&self.0.shared, &self.0.scanner, &fetch, cancel).await
     }
 
     async fn snapshot(&self) -> Result<Option<String>, HostError> {

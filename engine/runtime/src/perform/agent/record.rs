@@ -139,7 +139,9 @@ fn did(step: &Step) -> (u32, Did) {
             let ok = !matches!(outcome, ToolOutcome::Failed(_));
             (*turn, Did::HearTool { tool: tool.clone(), ok, tree: tree.clone() })
         }
-        Step::Told { turn, .. } | Step::Compacted { turn, .. } => (*turn, Did::Note),
+        Step::Told { turn, .. } | Step::Compacted { turn, .. } | Step::Offered { turn, .. } => {
+            (*turn, Did::Note)
+        }
     }
 }
 
@@ -151,6 +153,7 @@ fn line(step: &Step) -> Option<String> {
     match step {
         Step::ModelCalled { .. }
         | Step::ModelAnswered { .. }
+        | Step::Offered { .. }
         | Step::HookAsked { .. }
         | Step::HookAnswered { .. } => None,
         Step::HookFailed { hook, message, .. } => Some(short(&format!("! hook {hook}: {message}"))),

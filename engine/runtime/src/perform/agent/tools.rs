@@ -9,22 +9,39 @@ use blueprint_agent::model::Script;
 use blueprint_agent::tool::builtin::{Finish, builtin};
 use blueprint_agent::tool::{Effect, HostError, Tool, ToolHost, Toolbox};
 use blueprint_core::format::{OutputType, Workspace};
-use blueprint_core::graph::{Action, Agent, Mind, Node};
+use blueprint_core::graph::{Action, Agent, McpServer, McpWay, Mind, Node};
 use blueprint_core::run::{Failure, FailureClass, LostBecause};
+use blueprint_sandbox::egress::{Endpoint, Rules};
 use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::super::Ending;
+use super::super::{Ending, Job};
+use super::played;
+use crate::egress;
+use crate::scope::{as_text, value_of};
+use crate::shared::Shared;
 
 /// The tools of an agent that names none: it may look, and nothing else.
 const LOOK: [&str; 5] = ["fs.list", "fs.map", "fs.read", "fs.search", "git.*"];
 
 /// Puts the tools of a node together.
 pub(super) fn toolbox(
+    shared: &Arc<Shared>,
+    job: &Job,
+    node: &Node,
+    agent: &Agent,
+    more: &[Arc<dyn Tool>],
+) -> Result<Toolbox, Failure> {
+    let longest = shared.settings.limits.wall;
+    assemble(node, agent, longest, more, |tools| played::within(shared, job, tools))
+}
+
+fn assemble(
     node: &Node,
     agent: &Agent,
     longest: Duration,
     more: &[Arc<dyn Tool>],
+    within: impl FnOnce(Vec<Arc<dyn Tool>>) -> Vec<Arc<dyn Tool>>,
 ) -> Result<Toolbox, Failure> {
     let mut tools: Vec<Arc<dyn Tool>> = Vec::new();
     let workspace = node.workspace != Workspace::None;
@@ -47,7 +64,7 @@ pub(super) fn toolbox(
     if matches!(node.workspace, Workspace::Write | Workspace::Scratch) {
         ceiling.insert(Effect::Write);
     }
-    let limited = Toolbox::new(tools, &scope, &ceiling).and_then(|toolbox| {
+    let limited = Toolbox::new(within(tools), &scope, &ceiling).and_then(|toolbox| {
         agent.max_calls.iter().try_fold(toolbox, |toolbox, (glob, most)| toolbox.with_limit(glob, *most))
     });
     limited
@@ -63,41 +80,88 @@ pub(crate) fn trouble(node: &Node) -> Option<String> {
     {
         return Some(format!("`{file}`: {error}"));
     }
+    if let Some(host) =
+        agent.network.iter().find_map(|host| host.parse::<Endpoint>().err().map(|why| (host, why)))
+    {
+        return Some(format!("`{}`, `network`, `{}`: {}", node.name, host.0, host.1));
+    }
+    for server in &agent.mcp {
+        if let Err(error) = Server::try_from(config(server)) {
+            return Some(error.to_string());
+        }
+    }
     if matches!(agent.mind, Mind::Program { .. }) || !agent.mcp.is_empty() {
         return None;
     }
-    toolbox(node, agent, Duration::from_mins(1), &[]).err().map(|failure| failure.message)
+    assemble(node, agent, Duration::from_mins(1), &[], |tools| tools).err().map(|failure| failure.message)
 }
 
-/// Starts the servers of a node. One that is missing fails it: the agent was promised its tools.
+/// A server as the client takes it. Values of headers have the names of their headers, behind that of the server.
+fn config(server: &McpServer) -> ServerConfig {
+    let (command, url, headers) = match &server.way {
+        McpWay::Command(argv) => (Some(argv.clone()), None, BTreeMap::new()),
+        McpWay::Url { url, headers } => {
+            let names = headers.iter().map(|(name, _)| (name.clone(), format!("{}/{name}", server.name)));
+            (None, Some(url.clone()), names.collect())
+        }
+    };
+    ServerConfig {
+        name: server.name.clone(),
+        command,
+        env: BTreeSet::new(),
+        url,
+        headers,
+        tools: server.tools.clone(),
+        timeout_seconds: server.timeout.as_secs().max(1),
+        trust_annotations: false,
+    }
+}
+
+/// The values of the headers of servers, by the names that [`config`] gives them.
+fn values(job: &Job, agent: &Agent) -> Result<BTreeMap<String, String>, Failure> {
+    let mut values = BTreeMap::new();
+    for server in &agent.mcp {
+        let McpWay::Url { headers, .. } = &server.way else { continue };
+        for (name, value) in headers {
+            let value = value_of(value, &job.scope).map_err(|error| {
+                let message = format!("the header `{name}` of `{}` has no value: {error}", server.name);
+                Failure::new(FailureClass::Command, message)
+            })?;
+            values.insert(format!("{}/{name}", server.name), as_text(&value));
+        }
+    }
+    Ok(values)
+}
+
+/// Starts the servers of a node. One that is missing fails it: the agent was promised its tools. Servers outside the
+/// sandbox are reached at the host of their URL and at no other.
 pub(super) async fn servers(
+    shared: &Arc<Shared>,
+    job: &Job,
     agent: &Agent,
     host: &dyn ToolHost,
     cancel: &CancellationToken,
 ) -> Result<Servers, Ending> {
     let wrong = |error: &dyn std::error::Error| Failure::new(FailureClass::Policy, crate::chain(error));
     let mut known = Vec::new();
+    let mut far = Vec::new();
     for server in &agent.mcp {
-        let config = ServerConfig {
-            name: server.name.clone(),
-            command: Some(server.command.clone()),
-            env: BTreeSet::new(),
-            url: None,
-            headers: BTreeMap::new(),
-            tools: server.tools.clone(),
-            timeout_seconds: server.timeout.as_secs().max(1),
-            trust_annotations: false,
-        };
-        known.push(Server::try_from(config).map_err(|error| wrong(&error))?);
+        if let McpWay::Url { url, .. } = &server.way {
+            if shared.settings.outside.is_some() {
+                continue;
+            }
+            far.push(egress::decide_own(shared, url).map_err(|refusal| egress::refused(&refusal))?);
+        }
+        known.push(Server::try_from(config(server)).map_err(|error| wrong(&error))?);
     }
+    let rules = Rules::new(far, Arc::clone(&shared.settings.private));
+    let values = values(job, agent)?;
     let outside = Outside {
-        client: reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| wrong(&error))?,
-        // Only servers inside the sandbox can be written, so nothing is ever asked for outside.
-        allows: Arc::new(|_| Err("servers outside of the sandbox are not part of this release".to_owned())),
-        value: Arc::new(|_| None),
+        client: egress::client(shared)?,
+        allows: Arc::new(move |url| {
+            egress::decide(&rules, url).map(drop).map_err(|refusal| refusal.to_string())
+        }),
+        value: Arc::new(move |name| values.get(name).cloned()),
     };
     let servers = Servers::start(known, &outside, host, cancel).await.map_err(|error| match error {
         HostError::Cancelled => Ending::Lost(LostBecause::Cancelled),

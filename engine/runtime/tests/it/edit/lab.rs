@@ -113,6 +113,7 @@ impl Lab {
                     program: None,
                     models: None,
                     outside: None,
+                    private: Arc::default(),
                     tool_paces: None,
                     hooks: None,
                 },
