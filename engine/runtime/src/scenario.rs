@@ -144,8 +144,8 @@ pub struct Answer {
 pub struct Verdict {
     /// What.
     pub decision: Decision,
-    /// By whom.
-    pub by: String,
+    /// By whom, one after the other.
+    pub by: Vec<String>,
     /// Why.
     pub reason: Option<String>,
 }

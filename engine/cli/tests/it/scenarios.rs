@@ -224,7 +224,10 @@ fn files_that_are_wrong_are_refused_with_their_line() {
             "5:8: `ask` is a gate node and takes no stub; a gate is decided by `[gates.NAME]`",
         ),
         ("[stubs]\nuse = []\n", "6:1: `use` has an empty list"),
-        ("[gates.ask]\ndecision = \"approved\"\nby = \"ann\"\n", "6:12: `ask` wants more than one approval"),
+        (
+            "[gates.ask]\ndecision = \"approved\"\nby = \"ann\"\n",
+            "7:6: `ask` wants 2 approvals: name so many people",
+        ),
         (
             "[gates.ask]\ndecision = \"aproved\"\nby = \"ann\"\n",
             "6:12: unknown value `aproved`; did you mean `approved`?",
@@ -310,6 +313,11 @@ fn what_would_reach_out_is_refused_before_anything_runs() {
             "think",
             "agent = { prompt = \"Think.\", model = \"coding\" }",
             "`think` would ask the model `coding`",
+        ),
+        (
+            "far",
+            "agent = { prompt = \"Think.\", model = \"coding\", mcp = { t = { url = \"https://example.org/mcp\", tools = [\"*\"] } } }",
+            "`far` would speak to a server of tools",
         ),
         ("other", "agent = { command = [\"claude\"] }", "`other` would start an agent of somebody else"),
     ];
@@ -606,4 +614,24 @@ fn a_cassette_stands_in_for_a_model() {
     );
     let said = test(&lab, &["rec"]).ends(0);
     assert!(said.out.contains("recorded model"), "{said}");
+}
+
+/// A gate that wants several people is decided by as many.
+#[test]
+fn several_people_decide_at_a_gate() {
+    let lab = Lab::in_git();
+    lab.blueprint("b", "[nodes.ask]\ngate = { min = 2 }\n");
+    let scenario = |by: &str, decision: &str, outcome: &str| {
+        format!("[gates.ask]\ndecision = \"{decision}\"\nby = {by}\n[expect]\noutcome = \"{outcome}\"\n")
+    };
+    for (by, decision, outcome, code) in [
+        ("[\"ada\", \"ben\"]", "approved", "succeeded", 0),
+        ("[\"ada\", \"ada\"]", "approved", "waiting", 0),
+        ("\"ada\"", "rejected", "rejected", 0),
+        ("[\"ada\", \"ben\"]", "rejected", "rejected", 0),
+        ("[\"ada\", \"ben\"]", "approved", "waiting", 1),
+    ] {
+        lab.write("blueprints/b/tests/gate.toml", &scenario(by, decision, outcome));
+        lab.say(&["test", "b"]).ends(code);
+    }
 }

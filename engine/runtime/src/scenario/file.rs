@@ -91,7 +91,7 @@ fn fine() -> u16 {
 #[serde(deny_unknown_fields)]
 pub(super) struct GateTable {
     pub(super) decision: Spanned<Decision>,
-    pub(super) by: String,
+    pub(super) by: Spanned<Together>,
     pub(super) reason: Option<String>,
 }
 
@@ -143,7 +143,7 @@ pub(super) struct SpentTable {
     pub(super) max_tokens: Option<u64>,
 }
 
-/// A step of a route, or several in any order.
+/// One name, or several: the step of a route and those that go in any order, a person and others.
 #[derive(Debug)]
 pub(super) struct Together(pub(super) Vec<String>);
 
@@ -154,7 +154,7 @@ impl<'de> Deserialize<'de> for Together {
             type Value = Together;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the path of a node, or a list of those that end in any order")
+                f.write_str("a name, or a list of names")
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Together, E> {

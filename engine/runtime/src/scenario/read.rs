@@ -4,53 +4,23 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use blueprint_agent::model::Script;
-use blueprint_core::format::{HumanDuration, InputType, Workspace};
-use blueprint_core::graph::{Action, Mind, Node, Program};
-use blueprint_core::run::{Decision, Failure, FailureClass, Phase};
+use blueprint_core::format::{HumanDuration, InputType};
+use blueprint_core::graph::{Action, McpWay, Mind, Node, Program};
 use blueprint_core::source::resolve_path;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
-use super::file::{
-    Ends, ExpectTable, FaultTable, File, GateTable, HttpTable, Keyed, ModelTable, StubTable, Together,
-};
+use super::file::{File, Keyed};
 use super::stand::fits;
 use super::wrong::{Wrong, unknown};
-use super::{
-    Answer, Expect, ExpectNode, ExpectSpent, Fault, FaultKind, JOBS, Says, Scenario, Several, Start, Stub,
-    TIMEOUT, Verdict,
-};
-use crate::cassette::Cassette;
-use crate::outputs::fits as type_fits;
+use super::{JOBS, Scenario, Several, Start, TIMEOUT};
 
 /// The most nodes at a time.
 const MOST_JOBS: u32 = 64;
 /// The longest a scenario may take.
 const LONGEST: Duration = Duration::from_hours(1);
-/// How a run can stand when nobody drives it any more.
-const ENDS: [&str; 6] = ["succeeded", "failed", "rejected", "escalated", "cancelled", "waiting"];
-/// Where a node can stand.
-const PHASES: [Phase; 14] = [
-    Phase::Pending,
-    Phase::Evaluating,
-    Phase::Ready,
-    Phase::Running,
-    Phase::Waiting,
-    Phase::Backoff,
-    Phase::Expanded,
-    Phase::Collecting,
-    Phase::Repairing,
-    Phase::Escalating,
-    Phase::Succeeded,
-    Phase::Failed,
-    Phase::Skipped,
-    Phase::Cancelled,
-];
-
 /// Reads a scenario of `program` from `text`, the content of `path` relative to the project folder.
 pub fn read(project: &Path, path: &str, text: &str, program: &Program) -> Result<Scenario, Vec<Wrong>> {
     let file: File = toml::from_str(text).map_err(|error| vec![Wrong::of(path, text, &error)])?;
@@ -58,6 +28,9 @@ pub fn read(project: &Path, path: &str, text: &str, program: &Program) -> Result
     let scenario = reader.scenario(file);
     if reader.wrong.is_empty() { Ok(scenario) } else { Err(reader.wrong) }
 }
+
+mod answers;
+mod expected;
 
 struct Reader<'a> {
     project: &'a Path,
@@ -293,278 +266,6 @@ impl<'a> Reader<'a> {
         all
     }
 
-    fn stub(&mut self, key: &Spanned<String>, nodes: &[&Node], table: StubTable) -> Stub {
-        let mut writes = Vec::new();
-        for (path, text) in &table.writes {
-            if self.is_path(path) {
-                writes.push((path.get_ref().clone(), text.clone()));
-            }
-        }
-        if let (Some((path, _)), Some(node)) =
-            (table.writes.first_key_value(), nodes.iter().find(|node| node.workspace != Workspace::Write))
-        {
-            self.say(&path.span(), format!("`{}` cannot write: its `workspace` is not \"write\"", node.name));
-        }
-        if let Ends::Failed = table.ends {
-            if let Some((output, _)) = table.outputs.first_key_value() {
-                self.say(&output.span(), "a node that failed has no outputs");
-            }
-            let class = table.class.map_or(FailureClass::Command, Spanned::into_inner);
-            let message =
-                table.message.map_or_else(|| "failed, as the scenario says".to_owned(), Spanned::into_inner);
-            let fingerprint = class.repairable().then(|| crate::fingerprint::of(&message, &[]));
-            return Stub { end: Err(Failure { fingerprint, ..Failure::new(class, message) }), writes };
-        }
-        let stray =
-            table.class.as_ref().map(Spanned::span).or_else(|| table.message.as_ref().map(Spanned::span));
-        if let Some(range) = stray {
-            self.say(&range, "only a node that `ends = \"failed\"` has a class and a message");
-        }
-        for node in nodes {
-            for (name, value) in &table.outputs {
-                match node.outputs.iter().find(|output| *output.name == **name.get_ref()) {
-                    None => {
-                        let known = node.outputs.iter().map(|output| &*output.name);
-                        let message = unknown(&format!("output of `{}`", node.name), name.get_ref(), known);
-                        self.say(&name.span(), message);
-                    }
-                    Some(output) if !type_fits(output.ty, value) => {
-                        let message = format!("the output `{}` is not of type {}", output.name, output.ty);
-                        self.say(&name.span(), message);
-                    }
-                    Some(_) => {}
-                }
-            }
-            for output in &node.outputs {
-                if !table.outputs.keys().any(|name| **name.get_ref() == *output.name) {
-                    let message = format!("the stub of `{}` lacks the output `{}`", node.name, output.name);
-                    self.say(&key.span(), message);
-                }
-            }
-        }
-        let outputs: Map<String, Value> =
-            table.outputs.into_iter().map(|(name, value)| (name.into_inner(), value)).collect();
-        Stub { end: Ok((!outputs.is_empty()).then_some(Value::Object(outputs))), writes }
-    }
-
-    fn answer(&mut self, key: &Spanned<String>, _: &[&Node], table: HttpTable) -> Answer {
-        if !(100..600).contains(&table.status) {
-            self.say(&key.span(), format!("{} is not a status of HTTP", table.status));
-        }
-        let headers =
-            table.headers.into_iter().map(|(name, value)| (name.to_ascii_lowercase(), value.into()));
-        let body = match table.body {
-            None => Vec::new(),
-            Some(Value::String(text)) => text.into_bytes(),
-            Some(value) => value.to_string().into_bytes(),
-        };
-        Answer { status: table.status, headers: headers.collect(), body }
-    }
-
-    fn verdict(&mut self, _: &Spanned<String>, nodes: &[&Node], table: GateTable) -> Verdict {
-        let many = nodes.iter().find(|node| matches!(&node.action, Action::Gate(gate) if gate.min > 1));
-        if let (Some(node), Decision::Approved) = (many, table.decision.get_ref()) {
-            let message = format!(
-                "`{}` wants more than one approval, and a scenario of this release gives one: test it with a rejection",
-                node.name
-            );
-            self.say(&table.decision.span(), message);
-        }
-        Verdict { decision: table.decision.into_inner(), by: table.by, reason: table.reason }
-    }
-
-    fn models(&mut self, tables: Keyed<ModelTable>) -> Vec<(String, Says)> {
-        let mut aliases: Vec<&str> = Vec::new();
-        for node in self.program.nodes() {
-            if let Action::Agent(agent) = &node.action
-                && let Mind::Model { model, .. } = &agent.mind
-            {
-                aliases.push(model);
-            }
-        }
-        let mut all = Vec::new();
-        for (key, table) in tables {
-            if !aliases.contains(&key.get_ref().as_str())
-                && !self.nodes(key.get_ref()).into_iter().any(is_agent)
-            {
-                let agents = self.program.nodes().filter(|node| is_agent(node)).map(|node| &*node.name);
-                let known: Vec<&str> = agents.chain(aliases.iter().copied()).collect();
-                self.say(&key.span(), unknown("agent or model", key.get_ref(), known));
-            }
-            if let Some(script) = self.script(&key, table) {
-                all.push((key.into_inner(), script));
-            }
-        }
-        all
-    }
-
-    /// What stands in for a model: turns in the scenario, or a file beside it.
-    fn script(&mut self, key: &Spanned<String>, table: ModelTable) -> Option<Says> {
-        let own = !table.turns.is_empty() || table.price.is_some() || table.window.is_some();
-        let file = match (&table.script, &table.cassette) {
-            (Some(_), Some(other)) => {
-                self.say(&other.span(), "a model is a `script` or a `cassette`, not both");
-                return None;
-            }
-            (file, None) | (None, file) => file,
-        };
-        let Some(file) = file else {
-            if table.turns.is_empty() {
-                let message =
-                    format!("`{}` says nothing: write `turn`, `script` or `cassette`", key.get_ref());
-                self.say(&key.span(), message);
-                return None;
-            }
-            return Some(Says::Script(Script {
-                price: table.price,
-                window: table.window,
-                turns: table.turns,
-            }));
-        };
-        if own {
-            self.say(&file.span(), "the turns, the price and the window are those of the file");
-            return None;
-        }
-        let path = resolve_path(self.path, file.get_ref()).and_then(|path| self.inside(&path));
-        let Some(path) = path.filter(|path| path.is_file()) else {
-            self.say(&file.span(), format!("there is no file `{}` beside this one", file.get_ref()));
-            return None;
-        };
-        let read = if table.cassette.is_some() {
-            Cassette::read(&path)
-                .map(|cassette| Says::Cassette(Arc::new(cassette)))
-                .map_err(|error| crate::chain(&error))
-        } else {
-            let text = std::fs::read_to_string(&path).map_err(|error| error.to_string());
-            text.and_then(|text| Script::parse(&text).map_err(|error| error.to_string())).map(Says::Script)
-        };
-        read.map_err(|why| self.say(&file.span(), why)).ok()
-    }
-
-    fn fault(&mut self, table: FaultTable) -> Option<Fault> {
-        let what = *table.what.get_ref();
-        if what == FaultKind::CiRed {
-            let message =
-                "`ci_red` cannot happen in this release, which has no ci nodes: they come with release 0.5";
-            self.say(&table.what.span(), message);
-            return None;
-        }
-        let named = format!("fault `{}`", what.as_str());
-        let fit = |node: &Node| match what {
-            _ if what.is_of_agents() => is_agent(node),
-            FaultKind::SandboxMemory => matches!(node.action, Action::Run(_)),
-            _ => is_work(node),
-        };
-        self.fitting(&table.at, &named, fit);
-        if let Some(turn) = table.turn.as_ref().filter(|turn| !what.is_of_agents() || *turn.get_ref() == 0) {
-            self.say(
-                &turn.span(),
-                "`turn` is the turn of an agent, from 1, for faults of its model and its tools",
-            );
-        }
-        if let Some(times) = table.times.as_ref().filter(|times| !(1..=1000).contains(times.get_ref())) {
-            self.say(&times.span(), "`times` is 1 to 1000");
-        }
-        Some(Fault {
-            line: self.line(&table.at.span()),
-            at: table.at.into_inner(),
-            round: table.round,
-            turn: table.turn.map(Spanned::into_inner),
-            what,
-            times: table.times.map_or(1, Spanned::into_inner),
-        })
-    }
-
-    /// A step of a route: a path, with `#N` for the Nth attempt.
-    fn step(&mut self, range: &Range<usize>, written: &str) {
-        let (path, attempt) = written.split_once('#').map_or((written, None), |(path, n)| (path, Some(n)));
-        if self.nodes(path).is_empty() {
-            self.say(range, unknown("node", path, self.names()));
-        }
-        if let Some(attempt) = attempt.filter(|attempt| attempt.parse::<u32>().map_or(true, |n| n < 2)) {
-            let message = format!("`#{attempt}` is no attempt: the first is `{path}`, the second `{path}#2`");
-            self.say(range, message);
-        }
-    }
-
-    fn route(&mut self, steps: Option<Vec<Spanned<Together>>>) -> Option<Vec<Vec<String>>> {
-        let mut route = Vec::new();
-        for step in steps? {
-            for written in &step.get_ref().0 {
-                self.step(&step.span(), written);
-            }
-            route.push(step.into_inner().0);
-        }
-        Some(route)
-    }
-
-    fn part(&mut self, steps: Option<Vec<Spanned<String>>>) -> Option<Vec<String>> {
-        let steps = steps?;
-        for step in &steps {
-            self.step(&step.span(), step.get_ref());
-        }
-        Some(steps.into_iter().map(Spanned::into_inner).collect())
-    }
-
-    fn expect(&mut self, table: ExpectTable) -> Expect {
-        if !ENDS.contains(&table.outcome.get_ref().as_str()) {
-            self.say(&table.outcome.span(), unknown("outcome", table.outcome.get_ref(), ENDS));
-        }
-        if let Some(effects) = table.effects.as_ref().filter(|effects| !effects.get_ref().is_empty()) {
-            let message =
-                "no effect can be expected: forge nodes come with release 0.5. Leave it empty or out";
-            self.say(&effects.span(), message);
-        }
-        if let (Some(_), Some(Some(first))) =
-            (&table.route, table.route_contains.as_ref().map(|steps| steps.first()))
-        {
-            self.say(&first.span(), "expect a whole `route` or a part of it with `route_contains`, not both");
-        }
-        let mut nodes = Vec::new();
-        for (key, node) in table.nodes {
-            if self.nodes(key.get_ref()).is_empty() {
-                let message = unknown("node", key.get_ref(), self.names());
-                self.say(&key.span(), message);
-            }
-            let phase = node.phase.and_then(|written| {
-                let found = PHASES.into_iter().find(|phase| phase.as_str() == written.get_ref());
-                if found.is_none() {
-                    self.say(&written.span(), unknown("phase", written.get_ref(), PHASES.map(Phase::as_str)));
-                }
-                found
-            });
-            let expected = ExpectNode {
-                phase,
-                rounds: node.rounds,
-                attempts: node.attempts,
-                outputs: node.outputs,
-                failure: node.failure,
-                message: node.message,
-            };
-            nodes.push((key.into_inner(), expected));
-        }
-        let mut files = Vec::new();
-        for (path, text) in table.files {
-            if self.is_path(&path) {
-                files.push((path.into_inner(), text));
-            }
-        }
-        Expect {
-            outcome: table.outcome.into_inner(),
-            route: self.route(table.route),
-            route_contains: self.part(table.route_contains),
-            nodes,
-            spent: ExpectSpent {
-                model_calls: table.spent.model_calls,
-                tool_calls: table.spent.tool_calls,
-                max_cost_usd: table.spent.max_cost_usd,
-                max_tokens: table.spent.max_tokens,
-            },
-            diff: table.diff,
-            files,
-        }
-    }
-
     /// Refuses what would be asked for real.
     fn complete(&mut self, scenario: &Scenario) {
         let lacks: Vec<String> = self.program.nodes().filter_map(|node| self.lacks(scenario, node)).collect();
@@ -584,6 +285,11 @@ impl<'a> Reader<'a> {
             Action::Http(_) => {
                 let answered = scenario.http.iter().any(|(key, _)| means(key));
                 (!answered).then(|| ("make a request".to_owned(), format!("`[http.{name}]` or ")))?
+            }
+            Action::Agent(agent)
+                if agent.mcp.iter().any(|server| matches!(server.way, McpWay::Url { .. })) =>
+            {
+                ("speak to a server of tools".to_owned(), String::new())
             }
             Action::Agent(agent) => match &agent.mind {
                 Mind::Script { .. } => return None,

@@ -265,9 +265,12 @@ impl Outside for Stand {
     }
 
     fn gate(&self, who: Asker<'_>, _: &str) -> Vec<Decided> {
-        let verdict = entry(&self.scenario.gates, who).and_then(|verdicts| verdicts.of(who.attempt));
-        let decided = verdict.map(|verdict| (verdict.decision, verdict.by.clone(), verdict.reason.clone()));
-        decided.into_iter().collect()
+        let Some(verdict) = entry(&self.scenario.gates, who).and_then(|verdicts| verdicts.of(who.attempt))
+        else {
+            return Vec::new();
+        };
+        let by = verdict.by.iter();
+        by.map(|name| (verdict.decision, name.clone(), verdict.reason.clone())).collect()
     }
 }
 
