@@ -30,6 +30,9 @@ async fn main() {
         "sse-retry" => vec![("test_reconnection".to_owned(), json!({}))],
         "http-standard-headers" => vec![("test_headers".to_owned(), json!({}))],
         "http-invalid-tool-headers" => vec![("valid_tool".to_owned(), json!({}))],
+        "elicitation-sep1034-client-defaults" => {
+            vec![("test_client_elicitation_defaults".to_owned(), json!({}))]
+        }
         _ => Vec::new(),
     };
     if let Ok(context) = std::env::var("MCP_CONFORMANCE_CONTEXT") {
@@ -48,6 +51,9 @@ async fn main() {
             "--" => server["command"] = arguments.by_ref().collect::<Vec<_>>().into(),
             url => server["url"] = url.into(),
         }
+    }
+    if scenario.starts_with("elicitation-") || scenario.starts_with("sep-2322-") {
+        server["elicitation"] = "defaults".into();
     }
     let server = Server::try_from(serde_json::from_value::<ServerConfig>(server).unwrap()).unwrap();
     let host = direct_host::DirectHost::new(std::env::current_dir().unwrap());
@@ -68,6 +74,10 @@ async fn main() {
     if let Some(tool) = echo.filter(|_| scenario.starts_with("json-schema")) {
         // The schema as a model is shown it.
         calls.push(("json_schema_echo".to_owned(), json!({ "schema": tool.spec().schema })));
+    }
+    if scenario.starts_with("sep-2322-") {
+        let theirs = servers.tools().iter().filter_map(|tool| tool.spec().name.strip_prefix("mcp.s."));
+        calls.extend(theirs.map(|name| (name.to_owned(), json!({}))));
     }
     // Tools with schemas that cannot be understood here are there to be refused.
     let mut good = servers.troubles().is_empty() || scenario == "json-schema-ref-no-deref";

@@ -2,31 +2,31 @@
 //! wrong on its side is a text for the model, never an error of the session.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Debug;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, ClientRequest, Implementation,
-    JsonObject, PaginatedRequestParams, ProtocolVersion, Tool as Listed,
+    CallToolRequestParams, CallToolResponse, CallToolResult, ClientRequest, InputRequiredResult, JsonObject,
+    PaginatedRequestParams, ProtocolVersion, Tool as Listed,
 };
 use rmcp::service::{
-    ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, ClientServiceExt, NotificationContext,
-    RunningService,
+    ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RunningService,
 };
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
-use rmcp::{ClientHandler, Peer, RoleClient, ServiceError};
+use rmcp::{Peer, RoleClient, ServiceError};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::asked::Listener;
 use super::config::{Server, Way};
 use super::foreign::{complaint, result};
+use super::outside::Outside;
 use crate::tool::{Effect, HostError, Process, RanEnd, ToolHost, ToolOutcome};
 
 /// Time a server may take to introduce itself, and again to name its tools, if a call may take that long.
@@ -48,36 +48,21 @@ const MOST_PAGES: usize = 64;
 /// How much of what a server writes to its standard error is remembered, in bytes.
 const COMPLAINTS: usize = 1 << 10;
 
-/// Whether something may be reached, or why not.
-type Rule = dyn Fn(&str) -> Result<(), String> + Send + Sync;
+/// How often a server may come back with a question before a call is done.
+const MOST_ROUNDS: u32 = 8;
 
-/// What a name stands for.
-type Values = dyn Fn(&str) -> Option<String> + Send + Sync;
+/// The longest state that is given back to a server with an answer, in bytes.
+const LONGEST_STATE: usize = 64 << 10;
 
-/// What the runtime lends for servers: a client that keeps to the rules for what may leave, and the values of names.
-#[derive(Clone)]
-pub struct Outside {
-    /// Makes the requests. It follows no redirects to where the rules do not allow, and has no time limit for a whole
-    /// answer: answers are streams.
-    pub client: reqwest::Client,
-    /// Whether the rules of the node allow this URL.
-    pub allows: Arc<Rule>,
-    /// The value of a variable that a server or a header may have.
-    pub value: Arc<Values>,
-}
-
-impl Debug for Outside {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Outside")
-    }
-}
+/// How long a server that only wants to be asked again is left alone the first time.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// A server, whether it runs or not.
 #[derive(Debug)]
 pub(super) struct Connection {
     server: Server,
     outside: Outside,
-    changed: Arc<AtomicBool>,
+    listener: Listener,
     state: Mutex<State>,
 }
 
@@ -133,7 +118,8 @@ impl<E: Into<Silence>> From<E> for NoStart {
 impl Connection {
     pub(super) fn new(server: Server, outside: Outside) -> Self {
         let state = State { live: None, starts: 2, generation: 0, why: String::new() };
-        Self { server, outside, changed: Arc::default(), state: Mutex::new(state) }
+        let listener = Listener { elicitation: server.elicitation, ..Listener::default() };
+        Self { server, outside, listener, state: Mutex::new(state) }
     }
 
     /// How long a call may take, everything around it included.
@@ -153,7 +139,7 @@ impl Connection {
 
     /// Whether the server said that its tools are others now, since this was asked last.
     pub(super) fn take_changed(&self) -> bool {
-        self.changed.swap(false, Ordering::AcqRel)
+        self.listener.changed.swap(false, Ordering::AcqRel)
     }
 
     /// The tools of the server. The inner error is why there are none.
@@ -189,22 +175,19 @@ impl Connection {
         let work = async {
             let (peer, generation) = self.peer(host).await?;
             let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
-            let Ok(answer) = timeout(self.server.timeout, peer.call_tool_once(params)).await else {
+            let Ok(answer) = timeout(self.server.timeout, self.rounds(host, &peer, params)).await else {
                 self.look_after(&peer, generation).await;
                 let seconds = self.server.timeout.as_secs();
                 return Err(Silence::Server(format!("no answer within {seconds} s; the call was cancelled")));
             };
-            match answer {
-                Ok(answer) => Ok(answer),
-                Err(error) => Err(Silence::Server(self.explain(host, &error).await)),
-            }
+            answer
         };
         let answer = cancel.run_until_cancelled(Box::pin(work)).await.ok_or(HostError::Cancelled)?;
-        let failed = |why: &str| {
-            Ok(ToolOutcome::Failed(host.redact(&format!("the MCP server `{}`: {why}", self.server.name))))
-        };
+        for line in self.listener.questions.take() {
+            host.note(&host.redact(&format!("the MCP server `{}`: {line}", self.server.name)));
+        }
         match answer {
-            Ok(CallToolResponse::Complete(answer)) => {
+            Ok(answer) => {
                 let text = host.redact(&result(&answer));
                 Ok(if answer.is_error == Some(true) {
                     ToolOutcome::Failed(text)
@@ -212,13 +195,48 @@ impl Connection {
                     ToolOutcome::Done(text)
                 })
             }
-            Ok(CallToolResponse::InputRequired(_)) => {
-                failed("it asks a question, and nobody is there to answer")
+            Err(Silence::Server(why)) => {
+                Ok(ToolOutcome::Failed(host.redact(&format!("the MCP server `{}`: {why}", self.server.name))))
             }
-            Ok(_) => failed("it answers later, which is not supported"),
-            Err(Silence::Server(why)) => failed(&why),
             Err(Silence::Host(error)) => Err(error),
         }
+    }
+
+    /// Asks until there is a result. A server may need answers first, and be given back what it remembers by.
+    async fn rounds(
+        &self,
+        host: &dyn ToolHost,
+        peer: &Peer<RoleClient>,
+        mut params: CallToolRequestParams,
+    ) -> Result<CallToolResult, Silence> {
+        for round in 0..=MOST_ROUNDS {
+            match peer.call_tool_once(params.clone()).await {
+                Ok(CallToolResponse::Complete(result)) => return Ok(result),
+                Ok(CallToolResponse::InputRequired(InputRequiredResult {
+                    input_requests,
+                    request_state,
+                    ..
+                })) => {
+                    if request_state.as_ref().is_some_and(|state| state.len() > LONGEST_STATE) {
+                        let why = format!("it wants to be given back more than {LONGEST_STATE} bytes");
+                        return Err(Silence::Server(why));
+                    }
+                    let requests = input_requests.unwrap_or_default();
+                    if requests.is_empty() {
+                        // It is busy. What it waits for is its own, so it is left alone for longer each time.
+                        tokio::time::sleep(AGAIN * 2u32.pow(round)).await;
+                    }
+                    let answers = self.listener.answers(requests).map_err(Silence::Server)?;
+                    params.input_responses = (!answers.is_empty()).then_some(answers);
+                    params.request_state = request_state;
+                }
+                Ok(_) => {
+                    return Err(Silence::Server("it answers later, which is not supported".to_owned()));
+                }
+                Err(error) => return Err(Silence::Server(self.explain(host, &error).await)),
+            }
+        }
+        Err(Silence::Server(format!("it still asks after {MOST_ROUNDS} answers")))
     }
 
     /// Says goodbye.
@@ -286,7 +304,7 @@ impl Connection {
     }
 
     async fn introduce(&self, host: &dyn ToolHost, mode: ClientLifecycleMode) -> Result<Live, NoStart> {
-        let listener = Listener { changed: Arc::clone(&self.changed) };
+        let listener = self.listener.clone();
         let complaints = Arc::default();
         let patience = self.patience();
         let mut reader = None;
@@ -453,31 +471,4 @@ fn words(process: Option<&mut Process>, complaints: &std::sync::Mutex<Vec<u8>>) 
     let said = said(complaints);
     let said = if said.is_empty() { said } else { format!("; it wrote: {said}") };
     format!("{}{said}", end.unwrap_or_default())
-}
-
-/// Our side for what a server asks of us: nothing is offered, so nothing is answered.
-#[derive(Debug)]
-struct Listener {
-    changed: Arc<AtomicBool>,
-}
-
-impl ClientHandler for Listener {
-    #[expect(deprecated, reason = "servers of older versions of the protocol ask for it")]
-    async fn list_roots(
-        &self,
-        _context: rmcp::service::RequestContext<RoleClient>,
-    ) -> Result<rmcp::model::ListRootsResult, rmcp::ErrorData> {
-        Err(rmcp::ErrorData::method_not_found::<rmcp::model::ListRootsRequestMethod>())
-    }
-
-    async fn on_tool_list_changed(&self, _context: NotificationContext<RoleClient>) {
-        self.changed.store(true, Ordering::Release);
-    }
-
-    fn get_info(&self) -> ClientConfig {
-        let me = Implementation::new("blueprint", env!("CARGO_PKG_VERSION"));
-        // The library names its newest version, which has no greeting.
-        ClientConfig::new(ClientCapabilities::default(), me)
-            .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
-    }
 }

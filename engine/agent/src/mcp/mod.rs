@@ -3,11 +3,13 @@
 //! in another way.
 
 mod config;
+mod outside;
 mod connection;
+mod asked;
 pub(crate) mod foreign;
 mod servers;
 mod tool;
 
-pub use config::{ConfigError, Server, ServerConfig};
-pub use connection::Outside;
+pub use config::{ConfigError, Elicitation, Server, ServerConfig};
+pub use outside::Outside;
 pub use servers::{Servers, Trouble};

@@ -10,7 +10,8 @@ use rmcp::model::Tool as Listed;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Server;
-use super::connection::{Connection, Outside};
+use super::connection::Connection;
+use super::outside::Outside;
 use super::tool::Remote;
 use crate::tool::{HostError, Tool, ToolHost};
 

@@ -87,6 +87,7 @@ pub(super) async fn servers(
             tools: server.tools.clone(),
             timeout_seconds: server.timeout.as_secs().max(1),
             trust_annotations: false,
+            elicitation: None,
         };
         known.push(Server::try_from(config).map_err(|error| wrong(&error))?);
     }
