@@ -163,6 +163,7 @@ impl Context {
                 toolchains: self.toolchains(),
                 program: std::env::current_exe().ok(),
                 models: self.models(&clock),
+                access: None,
                 hooks: self.hooks.clone(),
                 outside: None,
             },

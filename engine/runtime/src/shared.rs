@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use blueprint_agent::mcp::Access;
 use blueprint_agent::model::Model;
 use blueprint_core::graph::Program;
 use blueprint_core::run::State;
@@ -32,6 +33,8 @@ pub struct Settings {
     pub program: Option<PathBuf>,
     /// Who answers agents.
     pub models: Option<Arc<dyn Minds>>,
+    /// What the user has for servers of tools that ask who is there; nothing if left out.
+    pub access: Option<Arc<dyn Access>>,
     /// Who may say no and change what goes by.
     pub hooks: Option<RunHooks>,
     /// What stands in for the outside world, if anything does.

@@ -4,6 +4,8 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use super::access::Access;
+
 /// Whether something may be reached, or why not.
 type Rule = dyn Fn(&str) -> Result<(), String> + Send + Sync;
 
@@ -20,6 +22,17 @@ pub struct Outside {
     pub allows: Arc<Rule>,
     /// The value of a variable that a server or a header may have.
     pub value: Arc<Values>,
+    /// What the user has for servers that ask who is there.
+    pub access: Arc<dyn Access>,
+}
+
+impl Outside {
+    /// For a person at a terminal, who may go where they say. Redirects are still not followed.
+    pub fn attended(access: Arc<dyn Access>) -> Result<Self, String> {
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+        let client = client.map_err(|error| format!("nothing can be asked over the network: {error}"))?;
+        Ok(Self { client, allows: Arc::new(|_| Ok(())), value: Arc::new(|_| None), access })
+    }
 }
 
 impl Debug for Outside {

@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blueprint_agent::mcp::{Outside, Server, ServerConfig, Servers};
+use blueprint_agent::mcp::{NoAccess, Outside, Server, ServerConfig, Servers};
 use blueprint_agent::tool::{Effect, HostError, Tool, ToolOutcome};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -43,6 +43,7 @@ fn outside() -> Outside {
             if url.starts_with("http://127.0.0.1:") { Ok(()) } else { Err(format!("`{url}` is not allowed")) }
         }),
         value: Arc::new(|name| (name == "KEY").then(|| "Bearer sesame".to_owned())),
+        access: Arc::new(NoAccess),
     }
 }
 
@@ -391,7 +392,10 @@ async fn a_server_over_http_is_used_with_its_key() {
     assert!(servers.tools().iter().all(|tool| tool.spec().effect == Effect::Network));
     let troubles: Vec<_> = servers.troubles().iter().map(|t| (t.server.as_str(), t.why.as_str())).collect();
     assert_eq!(troubles.len(), 2, "{troubles:?}");
-    assert!(troubles[0].0 == "keyless" && troubles[0].1.starts_with("it did not start"), "{troubles:?}");
+    assert!(
+        troubles[0].0 == "keyless" && troubles[0].1.starts_with("it wants somebody to log in"),
+        "{troubles:?}"
+    );
     assert_eq!(troubles[1], ("far", "`http://192.0.2.1/mcp` is not allowed"));
     let said = call(&servers, &host, "mcp.web.echo", json!({ "text": "open sesame" })).await;
     assert_eq!(said, ToolOutcome::Done("open [hidden]".to_owned()));

@@ -130,7 +130,7 @@ async fn session(
     cancel: &CancellationToken,
 ) -> Result<(Ended, Vec<Step>, Vec<PartReport>), Ending> {
     let handle = Handle(Arc::clone(host));
-    let servers = tools::servers(agent, &handle, cancel).await?;
+    let servers = tools::servers(agent, shared.settings.access.as_ref(), &handle, cancel).await?;
     let toolbox = tools::toolbox(node, agent, shared.settings.limits.wall, servers.tools())?;
     let served = Arc::new(Served::new(shared, job, handle.clone(), servers));
     for spec in toolbox.beyond() {

@@ -6,11 +6,11 @@ use serde_json::{Value, json};
 use super::{Listener, defaults};
 use crate::mcp::config::Elicitation;
 
-fn form(schema: Value) -> ElicitRequestParams {
+fn form(schema: &Value) -> ElicitRequestParams {
     serde_json::from_value(json!({ "message": "Which\u{1b}[31m one?", "requestedSchema": schema })).unwrap()
 }
 
-fn answered(schema: Value) -> Result<Value, String> {
+fn answered(schema: &Value) -> Result<Value, String> {
     let ElicitRequestParams::FormElicitationParams { requested_schema, .. } = form(schema) else { panic!() };
     defaults(&requested_schema)
 }
@@ -33,8 +33,8 @@ fn a_form_is_answered_with_its_own_defaults() {
     let expected = json!({
         "name": "John", "age": 30, "score": 95.5, "status": "off", "many": ["a"], "sure": true,
     });
-    assert_eq!(answered(schema).unwrap(), expected);
-    assert_eq!(answered(json!({ "type": "object", "properties": {} })).unwrap(), json!({}));
+    assert_eq!(answered(&schema).unwrap(), expected);
+    assert_eq!(answered(&json!({ "type": "object", "properties": {} })).unwrap(), json!({}));
 }
 
 #[test]
@@ -42,9 +42,9 @@ fn what_a_form_requires_and_does_not_give_is_not_made_up() {
     let schema = json!({ "type": "object", "required": ["a", "b"], "properties": {
         "a": { "type": "string", "default": "x" }, "b": { "type": "boolean" },
     }});
-    assert_eq!(answered(schema).unwrap_err(), "`b` has no default");
+    assert_eq!(answered(&schema).unwrap_err(), "`b` has no default");
     let elsewhere = json!({ "type": "object", "required": ["c"], "properties": {} });
-    assert_eq!(answered(elsewhere).unwrap_err(), "`c` has no default");
+    assert_eq!(answered(&elsewhere).unwrap_err(), "`c` has no default");
 }
 
 #[test]
@@ -54,18 +54,18 @@ fn defaults_that_do_not_fit_their_form_are_no_answer() {
         json!({ "type": "string", "default": "abc", "maxLength": 2 }),
         json!({ "type": "string", "enum": ["a"], "default": "b" }),
     ] {
-        let why = answered(json!({ "type": "object", "properties": { "a": field } })).unwrap_err();
+        let why = answered(&json!({ "type": "object", "properties": { "a": field } })).unwrap_err();
         assert!(why.starts_with("its defaults do not fit it: "), "{why}");
     }
     let long = json!({ "type": "string", "default": "x".repeat(20 << 10) });
-    let why = answered(json!({ "type": "object", "properties": { "a": long } })).unwrap_err();
+    let why = answered(&json!({ "type": "object", "properties": { "a": long } })).unwrap_err();
     assert_eq!(why, "its defaults have more than 16384 bytes");
 }
 
 #[test]
 fn a_question_is_told_of_and_a_page_never_opened() {
     let listener = with_defaults();
-    let yes = listener.answer(&form(json!({ "type": "object", "properties": {
+    let yes = listener.answer(&form(&json!({ "type": "object", "properties": {
         "a": { "type": "string", "default": "x" },
     }})));
     assert_eq!((yes.action, yes.content), (ElicitationAction::Accept, Some(json!({ "a": "x" }))));

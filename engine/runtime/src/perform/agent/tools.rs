@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use blueprint_agent::mcp::{Outside, Server, ServerConfig, Servers};
+use blueprint_agent::mcp::{Access, NoAccess, Outside, Server, ServerConfig, Servers};
 use blueprint_agent::model::Script;
 use blueprint_agent::tool::builtin::{Finish, builtin};
 use blueprint_agent::tool::{Effect, HostError, Tool, ToolHost, Toolbox};
@@ -72,6 +72,7 @@ pub(crate) fn trouble(node: &Node) -> Option<String> {
 /// Starts the servers of a node. One that is missing fails it: the agent was promised its tools.
 pub(super) async fn servers(
     agent: &Agent,
+    access: Option<&Arc<dyn Access>>,
     host: &dyn ToolHost,
     cancel: &CancellationToken,
 ) -> Result<Servers, Ending> {
@@ -99,6 +100,7 @@ pub(super) async fn servers(
         // Only servers inside the sandbox can be written, so nothing is ever asked for outside.
         allows: Arc::new(|_| Err("servers outside of the sandbox are not part of this release".to_owned())),
         value: Arc::new(|_| None),
+        access: access.map_or_else(|| Arc::new(NoAccess) as _, Arc::clone),
     };
     let servers = Servers::start(known, &outside, host, cancel).await.map_err(|error| match error {
         HostError::Cancelled => Ending::Lost(LostBecause::Cancelled),

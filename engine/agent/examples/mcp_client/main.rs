@@ -16,9 +16,10 @@ use blueprint_agent::tool::ToolOutcome;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-#[path = "../tests/it/direct_host.rs"]
+#[path = "../../tests/it/direct_host.rs"]
 #[expect(dead_code, reason = "tests need more of it")]
 mod direct_host;
+mod user;
 
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::disallowed_methods, reason = "this is its command line")]
@@ -35,11 +36,10 @@ async fn main() {
         }
         _ => Vec::new(),
     };
-    if let Ok(context) = std::env::var("MCP_CONFORMANCE_CONTEXT") {
-        let context: Value = serde_json::from_str(&context).unwrap();
-        for call in context["toolCalls"].as_array().into_iter().flatten() {
-            calls.push((call["name"].as_str().unwrap().to_owned(), call["arguments"].clone()));
-        }
+    let context = std::env::var("MCP_CONFORMANCE_CONTEXT").ok();
+    let context: Value = context.map_or(Value::Null, |context| serde_json::from_str(&context).unwrap());
+    for call in context["toolCalls"].as_array().into_iter().flatten() {
+        calls.push((call["name"].as_str().unwrap().to_owned(), call["arguments"].clone()));
     }
     let mut server = json!({ "name": "s", "tools": ["*"], "timeout_seconds": 20 });
     while let Some(argument) = arguments.next() {
@@ -57,10 +57,12 @@ async fn main() {
     }
     let server = Server::try_from(serde_json::from_value::<ServerConfig>(server).unwrap()).unwrap();
     let host = direct_host::DirectHost::new(std::env::current_dir().unwrap());
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let outside = Outside {
-        client: reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
+        client: client.clone(),
         allows: Arc::new(|_| Ok(())),
         value: Arc::new(|_| None),
+        access: Arc::new(user::User::new(&scenario, context, client)),
     };
     let cancel = CancellationToken::new();
     let servers = Servers::start(vec![server], &outside, &host, &cancel).await.unwrap();
@@ -75,7 +77,7 @@ async fn main() {
         // The schema as a model is shown it.
         calls.push(("json_schema_echo".to_owned(), json!({ "schema": tool.spec().schema })));
     }
-    if scenario.starts_with("sep-2322-") {
+    if scenario.starts_with("sep-2322-") || scenario.starts_with("auth/") {
         let theirs = servers.tools().iter().filter_map(|tool| tool.spec().name.strip_prefix("mcp.s."));
         calls.extend(theirs.map(|name| (name.to_owned(), json!({}))));
     }
