@@ -99,6 +99,29 @@ async fn a_login_is_renewed_once_for_all_who_use_it() {
 }
 
 #[tokio::test]
+async fn what_is_granted_to_somebody_who_left_is_kept() {
+    let server = Guarded::start(&[]);
+    let (host, user) = (host(), User::with(server.login(&[]).await.unwrap()));
+    let servers = server.session_within(1, &outside(&user), &host).await;
+    let before = user.kept(&server.url());
+    server.becomes("stuck").await;
+    server.expire().await;
+    let late = failed(call(&servers, &host, "read").await);
+    assert!(late.contains("no answer within 1 s"), "{late}");
+    server.becomes("go").await;
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while user.kept(&server.url()) == before {
+        assert!(std::time::Instant::now() < deadline, "what was granted is lost");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    assert_eq!(call(&servers, &host, "read").await, done("read"));
+    let renewals = server.seen("/token").await;
+    let renewals = renewals.iter().filter(|seen| seen["body"]["grant_type"] == "refresh_token");
+    assert_eq!(renewals.count(), 1);
+    servers.stop().await;
+}
+
+#[tokio::test]
 async fn a_login_that_is_over_is_given_up() {
     let server = Guarded::start(&["once"]);
     let (host, user) = (host(), User::with(server.login(&[]).await.unwrap()));

@@ -6,7 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, unquote_plus, urlencode, urlsplit
 
 manners = set(sys.argv[1:])
-lock = threading.Lock()
+lock, go = threading.Lock(), threading.Event()
 seen, clients, codes, access, refresh, granted = [], {}, {}, {}, {}, []
 AS = "localhost" if "elsewhere" in manners else "127.0.0.1"
 EMPTY = {"type": "object", "properties": {}}
@@ -70,6 +70,8 @@ class Server(BaseHTTPRequestHandler):
             return self.reply(200, [])
         if path.path == "/manner":
             manners.add(query["add"])
+            if query["add"] == "go":
+                go.set()
             return self.reply(200, [])
         if path.path != "/authorize":
             self.note()
@@ -146,6 +148,8 @@ class Server(BaseHTTPRequestHandler):
             return self.reply(200, grant(form.get("scope", "").split(), name, again=False))
         if kind == "refresh_token":
             held = refresh.pop(form["refresh_token"], None)
+            if "stuck" in manners:
+                go.wait(60)
             if held is None or held[1] != name:
                 return wrong("invalid_grant")
             return self.reply(200, grant(held[0], name))

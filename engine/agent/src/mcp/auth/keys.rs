@@ -56,7 +56,7 @@ struct State {
     /// What there is, once that was looked up.
     credentials: Option<Credentials>,
     token: Option<Token>,
-    /// Whether the token was granted in this session, and not merely found.
+    /// Whether the token was granted in the session, and not merely found.
     fresh: bool,
     /// What a person was last asked to grant.
     asked: Vec<String>,
@@ -135,8 +135,9 @@ impl Keys {
                     .map_err(|why| self.refuse(format!("the client of the settings is not let in: {why}")))?
             }
             Some(Credentials::Login { .. }) => {
-                let refused = state.token.as_ref().map(Token::expose);
-                match renew(server, refused, challenge, &wire, &*self.outside.access).await {
+                let refused = state.token.as_ref().map(|token| token.secret.clone());
+                let (over, access) = (Arc::clone(&wire), Arc::clone(&self.outside.access));
+                match renew(server.clone(), refused, challenge.to_owned(), over, access).await {
                     Renewal::Done(login) => keep_login(&mut state, *login),
                     Renewal::Over(why) => self.ask(&mut state, server, challenge, &[], &wire, why).await?,
                     Renewal::Failed(why) => return Err(self.refuse(why)),

@@ -30,30 +30,32 @@ impl From<AccessError> for Renewal {
     }
 }
 
-/// Renews the login for a server that does not take the token `refused` any more.
+/// Renews the login for a server that does not take the token `refused` any more. Goes on even if nobody waits for it
+/// any longer: what renews a login can be used only once, so what comes back has to be kept.
 pub(super) async fn renew(
-    server: &ServerUrl,
-    refused: Option<&str>,
-    challenge: &str,
-    wire: &Arc<Wire>,
-    access: &dyn Access,
+    server: ServerUrl,
+    refused: Option<Secret>,
+    challenge: String,
+    wire: Arc<Wire>,
+    access: Arc<dyn Access>,
 ) -> Renewal {
-    let tried = async {
-        let _held = access.hold(server).await?;
-        let Credentials::Login { login, client_secret } = access.credentials(server).await? else {
+    let work = tokio::spawn(async move {
+        let _held = access.hold(&server).await?;
+        let Credentials::Login { login, client_secret } = access.credentials(&server).await? else {
             return Err(Renewal::Over("somebody logged out of it"));
         };
-        if refused != Some(login.access_token()) {
+        if refused.is_none_or(|refused| refused.expose() != login.access_token()) {
             // Somebody else was faster.
-            return Ok(*login);
+            return Ok(login);
         }
-        let renewed = renewed(&login, client_secret.as_ref(), server, challenge, wire).await?;
+        let renewed = renewed(&login, client_secret.as_ref(), &server, &challenge, &wire).await?;
         access.keep(&renewed).await?;
-        Ok(renewed)
-    };
-    match tried.await {
-        Ok(login) => Renewal::Done(Box::new(login)),
-        Err(other) => other,
+        Ok(Box::new(renewed))
+    });
+    match work.await {
+        Ok(Ok(login)) => Renewal::Done(login),
+        Ok(Err(other)) => other,
+        Err(error) => Renewal::Failed(error.to_string()),
     }
 }
 

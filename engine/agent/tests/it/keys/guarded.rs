@@ -79,8 +79,13 @@ impl Guarded {
     }
 
     pub(crate) async fn session_with(&self, outside: &Outside, host: &DirectHost) -> Servers {
+        self.session_within(20, outside, host).await
+    }
+
+    /// The same with a limit for calls, in seconds.
+    pub(crate) async fn session_within(&self, most: u64, outside: &Outside, host: &DirectHost) -> Servers {
         let config =
-            json!({ "name": "g", "url": self.url().as_str(), "tools": ["*"], "timeout_seconds": 20 });
+            json!({ "name": "g", "url": self.url().as_str(), "tools": ["*"], "timeout_seconds": most });
         let config: ServerConfig = serde_json::from_value(config).unwrap();
         let server = Server::try_from(config).unwrap();
         Servers::start(vec![server], outside, host, &CancellationToken::new()).await.unwrap()
