@@ -18,6 +18,7 @@ use blueprint_sandbox::{Backend, HOME, Limits, ReadOnlyMount};
 use crate::args::{Format, Global, RunSettings};
 use crate::config::{Color, Durability, Flags, Resolved, Sandbox, Sources, resolve};
 use crate::error::{CliError, Exit, from_error};
+use crate::logins::Logins;
 use crate::terminal;
 
 /// Where and how a command runs.
@@ -140,6 +141,11 @@ impl Context {
         Some(Arc::new(models))
     }
 
+    /// What the user has for servers of tools.
+    pub(crate) fn logins(&self) -> Logins {
+        Logins::new(&self.environment, self.settings.mcp().clone())
+    }
+
     /// Everything that runs need, over a journal that is open.
     pub(crate) fn engine_on(&self, store: Store, backend: Backend) -> Engine {
         let limits = self.settings.limits();
@@ -163,7 +169,7 @@ impl Context {
                 toolchains: self.toolchains(),
                 program: std::env::current_exe().ok(),
                 models: self.models(&clock),
-                access: None,
+                access: Some(Arc::new(self.logins())),
                 hooks: self.hooks.clone(),
                 outside: None,
             },

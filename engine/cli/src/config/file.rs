@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use blueprint_agent::hook::{Builtins, HookConfig, HookTable};
+use blueprint_agent::mcp::McpConfig;
 use blueprint_agent::model::ModelsConfig;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -87,6 +88,10 @@ impl Reader<'_> {
                     self.hooks(name.span());
                     continue;
                 }
+                (Section::Top, "mcp") => {
+                    self.mcp(name.span());
+                    continue;
+                }
                 (Section::Top, "limits") => Some((Section::Limits, "limits")),
                 (Section::Top, "toolchains") => Some((Section::Toolchains, "toolchains")),
                 _ => None,
@@ -161,12 +166,39 @@ impl Reader<'_> {
         }
     }
 
+    /// The user's own clients for servers of tools. A project that could name an address would be shown the secret.
+    fn mcp(&mut self, range: Range<usize>) {
+        let place = self.place(range);
+        let mut wrong = |reason: String| {
+            self.errors.push(ConfigError::Table { place: place.clone(), name: "mcp", reason });
+        };
+        if self.owner == Owner::Project {
+            wrong("says whom secrets are shown: only the user's own settings file can do that".to_owned());
+            return;
+        }
+        let read = self.text.parse::<toml::Table>().map_err(|error| error.to_string());
+        let mcp = read.and_then(|mut table| {
+            let mcp = table.remove("mcp").unwrap_or(toml::Value::Table(toml::Table::new()));
+            mcp.try_into::<McpConfig>().map_err(|error| error.message().to_owned())
+        });
+        match mcp {
+            Err(reason) => wrong(format!("cannot be read: {}", plain(&reason))),
+            Ok(mcp) => {
+                for error in mcp.check() {
+                    wrong(format!("cannot be used: {}", plain(&error)));
+                }
+                self.layer.mcp = Some(mcp);
+            }
+        }
+    }
+
     fn unknown(&mut self, section: Section, name: &str, range: Range<usize>) {
         // The right name in the wrong table is more likely than a near name in the right one.
         let elsewhere = Key::ALL.into_iter().find(|key| key.leaf() == name).map(Key::name);
         let here = Key::ALL.into_iter().filter(|key| key.section() == section).map(Key::leaf);
-        let tables =
-            ["limits", "toolchains", "models", "hooks"].into_iter().filter(|_| section == Section::Top);
+        let tables = ["limits", "toolchains", "models", "hooks", "mcp"]
+            .into_iter()
+            .filter(|_| section == Section::Top);
         let suggestion = elsewhere.or_else(|| nearest(name, here.chain(tables))).map(str::to_owned);
         let place = self.place(range);
         self.errors.push(ConfigError::unknown(place, name, suggestion));

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use blueprint_agent::hook::HookConfig;
+use blueprint_agent::mcp::McpConfig;
 use blueprint_agent::model::ModelsConfig;
 
 use super::error::{ConfigError, ConfigErrors, Notice};
@@ -33,6 +34,7 @@ pub(crate) struct Resolved {
     read_only: Placed<Vec<PathBuf>>,
     models: ModelsConfig,
     hooks: Vec<HookConfig>,
+    mcp: McpConfig,
     notices: Vec<Notice>,
 }
 
@@ -98,6 +100,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         read_only: user.read_only,
         models: None,
         hooks: None,
+        mcp: None,
     };
     let state = flags.state.or(env.state).or(files.state.take());
     Ok(Resolved {
@@ -117,6 +120,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         read_only: first([files.read_only, None, None], Vec::new()),
         models,
         hooks: user.hooks.unwrap_or_default(),
+        mcp: user.mcp.unwrap_or_default(),
         notices,
     })
 }
@@ -139,6 +143,7 @@ fn options(flags: &Flags) -> Layer {
         read_only: None,
         models: None,
         hooks: None,
+        mcp: None,
     }
 }
 
@@ -213,6 +218,11 @@ impl Resolved {
     /// The hooks, which were found to make sense.
     pub(crate) fn hooks(&self) -> &[HookConfig] {
         &self.hooks
+    }
+
+    /// The user's own clients for servers of tools.
+    pub(crate) fn mcp(&self) -> &McpConfig {
+        &self.mcp
     }
 
     /// The models agents may be given.

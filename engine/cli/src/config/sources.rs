@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use blueprint_agent::hook::HookConfig;
+use blueprint_agent::mcp::McpConfig;
 use blueprint_agent::model::ModelsConfig;
 
 use super::origin::Origin;
@@ -63,4 +64,5 @@ pub(super) struct Layer {
     pub(super) read_only: Option<Placed<Vec<PathBuf>>>,
     pub(super) models: Option<ModelsConfig>,
     pub(super) hooks: Option<Vec<HookConfig>>,
+    pub(super) mcp: Option<McpConfig>,
 }

@@ -18,6 +18,7 @@ pub(super) fn read(
     let mut layer = Layer {
         models: None,
         hooks: None,
+        mcp: None,
         jobs: reader.value(Key::Jobs),
         sandbox: reader.value(Key::Sandbox),
         state: reader.state(places),
