@@ -71,8 +71,12 @@ impl Redirect {
         loop {
             tokio::select! {
                 connection = self.listener.accept(), if open.len() < SIDE_BY_SIDE => {
-                    let (stream, _) = connection?;
-                    open.push(tokio::time::timeout(CONNECTION, serve(stream, state)));
+                    match connection {
+                        Ok((stream, _)) => open.push(tokio::time::timeout(CONNECTION, serve(stream, state))),
+                        // Somebody who left before they were let in.
+                        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                        Err(error) => return Err(error),
+                    }
                 }
                 Some(served) = open.next() => {
                     // A browser that goes away in the middle comes again.
