@@ -237,7 +237,12 @@ pub(crate) enum Command {
         command: AuditCommand,
     },
     /// Let an MCP client look at runs and blueprints, over standard input and output. It can change nothing.
-    Mcp,
+    ///
+    /// With a command: the logins to MCP servers that agents may use.
+    Mcp {
+        #[command(subcommand)]
+        command: Option<McpCommand>,
+    },
     /// Print the JSON Schema of blueprint files.
     Schema,
     /// Show settings.
@@ -323,6 +328,43 @@ pub(crate) enum AuditCommand {
         #[arg(long, value_name = "FOLDER")]
         to: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum McpCommand {
+    /// Log in to an MCP server, so that agents can use it. Prints an address to open in a browser of this machine.
+    ///
+    /// What is granted is kept for this server alone, in the user's own state folder, and renewed when it is used.
+    Login(LoginArgs),
+    /// Forget the login to an MCP server.
+    Logout {
+        /// The address of the server.
+        url: String,
+    },
+    /// Show the logins that are kept, and never a token.
+    Logins,
+}
+
+/// A login to an MCP server.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct LoginArgs {
+    /// The address of the server, as blueprints name it.
+    pub(crate) url: String,
+    /// A scope to ask for, in place of those the server names; may be given more than once.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub(crate) scopes: Vec<String>,
+    /// The id of a client that was registered before; otherwise the program registers itself.
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+    /// The variable with the secret of that client. Only its name is kept.
+    #[arg(long, value_name = "VARIABLE", requires = "client_id")]
+    pub(crate) client_secret_env: Option<String>,
+    /// An https:// address that describes a client, for servers that read it in place of a registration.
+    #[arg(long, value_name = "URL", conflicts_with = "client_id")]
+    pub(crate) client_metadata: Option<String>,
+    /// How long to wait for the browser, such as 90s or 10m.
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    pub(crate) timeout: String,
 }
 
 #[derive(Debug, Subcommand)]

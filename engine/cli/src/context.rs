@@ -19,6 +19,7 @@ use blueprint_sandbox::{Backend, HOME, Limits, ReadOnlyMount};
 use crate::args::{Format, Global, RunSettings};
 use crate::config::{Color, Durability, Flags, Resolved, Sandbox, Sources, resolve};
 use crate::error::{CliError, Exit, from_error};
+use crate::logins::Logins;
 use crate::terminal;
 
 /// Where and how a command runs.
@@ -141,6 +142,11 @@ impl Context {
         Some(Arc::new(models))
     }
 
+    /// What the user has for servers of tools.
+    pub(crate) fn logins(&self) -> Logins {
+        Logins::new(&self.environment, self.settings.mcp().clone())
+    }
+
     /// Everything that runs need, over a journal that is open.
     pub(crate) fn engine_on(&self, store: Store, backend: Backend) -> Engine {
         let limits = self.settings.limits();
@@ -166,6 +172,7 @@ impl Context {
                 private: Arc::new(self.settings.private().clone()),
                 models: self.models(&clock),
                 tool_paces: ToolPaces::new(self.settings.tools()).ok().map(Arc::new),
+                access: Some(Arc::new(self.logins())),
                 hooks: self.hooks.clone(),
                 outside: None,
             },

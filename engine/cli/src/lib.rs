@@ -13,6 +13,7 @@ mod context;
 mod diagnose;
 pub mod draw;
 mod error;
+mod logins;
 mod progress;
 mod terminal;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use blueprint_agent::mcp::Access;
 use blueprint_agent::model::Model;
 use blueprint_agent::tool::ToolPaces;
 use blueprint_core::graph::Program;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub models: Option<Arc<dyn Minds>>,
     /// How fast agents may call tools.
     pub tool_paces: Option<Arc<ToolPaces>>,
+    /// What the user has for servers of tools that ask who is there; nothing if left out.
+    pub access: Option<Arc<dyn Access>>,
     /// Who may say no and change what goes by.
     pub hooks: Option<RunHooks>,
     /// What stands in for the outside world, if anything does.

@@ -41,6 +41,18 @@ pub struct ServerConfig {
     /// Whether to believe the server which of its tools only read. Otherwise each may do the worst it can.
     #[serde(default)]
     pub trust_annotations: bool,
+    /// What is answered when it asks something in the middle of a call. Nothing if left out: nobody is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elicitation: Option<Elicitation>,
+}
+
+/// What is answered to the questions of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Elicitation {
+    /// A form is answered with the defaults it names itself, if it has one for everything it requires; otherwise the
+    /// answer is no.
+    Defaults,
 }
 
 fn a_minute() -> u64 {
@@ -74,6 +86,7 @@ pub struct Server {
     pub(super) tools: GlobSet,
     pub(super) timeout: Duration,
     pub(super) trust_annotations: bool,
+    pub(super) elicitation: Option<Elicitation>,
 }
 
 impl Server {
@@ -114,6 +127,7 @@ impl TryFrom<ServerConfig> for Server {
             tools,
             timeout: Duration::from_secs(config.timeout_seconds),
             trust_annotations: config.trust_annotations,
+            elicitation: config.elicitation,
         })
     }
 }

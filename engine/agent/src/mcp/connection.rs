@@ -2,32 +2,33 @@
 //! wrong on its side is a text for the model, never an error of the session.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Debug;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, HeaderName, HeaderValue};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, ClientRequest, Implementation,
-    JsonObject, PaginatedRequestParams, ProtocolVersion, Tool as Listed,
+    CallToolRequestParams, ClientRequest, JsonObject, PaginatedRequestParams, ProtocolVersion, Tool as Listed,
 };
 use rmcp::service::{
-    ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, ClientServiceExt, NotificationContext,
-    RunningService,
+    ClientCacheConfig, ClientInitializeError, ClientLifecycleMode, ClientServiceExt, RunningService,
 };
 use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::transport::streamable_http_client::StreamableHttpClientTransportConfig;
-use rmcp::{ClientHandler, Peer, RoleClient, ServiceError};
-use tokio::io::{AsyncRead, AsyncReadExt};
+use rmcp::{Peer, RoleClient, ServiceError};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::asked::Listener;
+use super::auth::{Authorized, Keys, is_about_keys};
+use super::complaints::Complaints;
 use super::config::{Server, Way};
 use super::foreign::{complaint, result};
-use crate::tool::{Effect, HostError, Process, RanEnd, ToolHost, ToolOutcome};
+use super::outside::Outside;
+use super::rounds::{NoResult, rounds};
+use crate::tool::{Effect, HostError, Process, ToolHost, ToolOutcome};
 
 /// Time a server may take to introduce itself, and again to name its tools, if a call may take that long.
 const START_TIME: Duration = Duration::from_secs(30);
@@ -45,39 +46,14 @@ const LONGEST_MESSAGE: usize = 4 << 20;
 const MOST_TOOLS: usize = 512;
 const MOST_PAGES: usize = 64;
 
-/// How much of what a server writes to its standard error is remembered, in bytes.
-const COMPLAINTS: usize = 1 << 10;
-
-/// Whether something may be reached, or why not.
-type Rule = dyn Fn(&str) -> Result<(), String> + Send + Sync;
-
-/// What a name stands for.
-type Values = dyn Fn(&str) -> Option<String> + Send + Sync;
-
-/// What the runtime lends for servers: a client that keeps to the rules for what may leave, and the values of names.
-#[derive(Clone)]
-pub struct Outside {
-    /// Makes the requests. It follows no redirects to where the rules do not allow, and has no time limit for a whole
-    /// answer: answers are streams.
-    pub client: reqwest::Client,
-    /// Whether the rules of the node allow this URL.
-    pub allows: Arc<Rule>,
-    /// The value of a variable that a server or a header may have.
-    pub value: Arc<Values>,
-}
-
-impl Debug for Outside {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Outside")
-    }
-}
-
 /// A server, whether it runs or not.
 #[derive(Debug)]
 pub(super) struct Connection {
     server: Server,
     outside: Outside,
-    changed: Arc<AtomicBool>,
+    listener: Listener,
+    /// The keys of a server that is reached over the network, unless the configuration says what it is sent.
+    keys: Option<Arc<Keys>>,
     state: Mutex<State>,
 }
 
@@ -97,7 +73,7 @@ struct State {
 struct Live {
     service: RunningService<RoleClient, Listener>,
     process: Option<Process>,
-    complaints: Arc<std::sync::Mutex<Vec<u8>>>,
+    complaints: Complaints,
 }
 
 /// Why there is no answer.
@@ -133,7 +109,14 @@ impl<E: Into<Silence>> From<E> for NoStart {
 impl Connection {
     pub(super) fn new(server: Server, outside: Outside) -> Self {
         let state = State { live: None, starts: 2, generation: 0, why: String::new() };
-        Self { server, outside, changed: Arc::default(), state: Mutex::new(state) }
+        let listener = Listener { elicitation: server.elicitation, ..Listener::default() };
+        let keys = match &server.way {
+            Way::Http { url, headers } if headers.iter().all(|(name, _)| *name != AUTHORIZATION) => {
+                Some(Arc::new(Keys::new(url, &outside)))
+            }
+            _ => None,
+        };
+        Self { server, outside, listener, keys, state: Mutex::new(state) }
     }
 
     /// How long a call may take, everything around it included.
@@ -153,7 +136,7 @@ impl Connection {
 
     /// Whether the server said that its tools are others now, since this was asked last.
     pub(super) fn take_changed(&self) -> bool {
-        self.changed.swap(false, Ordering::AcqRel)
+        self.listener.changed.swap(false, Ordering::AcqRel)
     }
 
     /// The tools of the server. The inner error is why there are none.
@@ -173,7 +156,7 @@ impl Connection {
         let listed = cancel.run_until_cancelled(Box::pin(work)).await.ok_or(HostError::Cancelled)?;
         match listed {
             Ok(tools) => Ok(Ok(tools)),
-            Err(Silence::Server(why)) => Ok(Err(why)),
+            Err(Silence::Server(why)) => Ok(Err(self.redact(host, &why))),
             Err(Silence::Host(error)) => Err(error),
         }
     }
@@ -189,34 +172,34 @@ impl Connection {
         let work = async {
             let (peer, generation) = self.peer(host).await?;
             let params = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
-            let Ok(answer) = timeout(self.server.timeout, peer.call_tool_once(params)).await else {
+            let Ok(answer) = timeout(self.server.timeout, rounds(&self.listener, &peer, params)).await else {
                 self.look_after(&peer, generation).await;
                 let seconds = self.server.timeout.as_secs();
                 return Err(Silence::Server(format!("no answer within {seconds} s; the call was cancelled")));
             };
             match answer {
-                Ok(answer) => Ok(answer),
-                Err(error) => Err(Silence::Server(self.explain(host, &error).await)),
+                Ok(result) => Ok(result),
+                Err(NoResult::Ours(why)) => Err(Silence::Server(why)),
+                Err(NoResult::Theirs(error)) => Err(Silence::Server(self.explain(host, &error).await)),
             }
         };
         let answer = cancel.run_until_cancelled(Box::pin(work)).await.ok_or(HostError::Cancelled)?;
-        let failed = |why: &str| {
-            Ok(ToolOutcome::Failed(host.redact(&format!("the MCP server `{}`: {why}", self.server.name))))
-        };
+        for line in self.listener.questions.take() {
+            host.note(&self.redact(host, &format!("the MCP server `{}`: {line}", self.server.name)));
+        }
         match answer {
-            Ok(CallToolResponse::Complete(answer)) => {
-                let text = host.redact(&result(&answer));
+            Ok(answer) => {
+                let text = self.redact(host, &result(&answer));
                 Ok(if answer.is_error == Some(true) {
                     ToolOutcome::Failed(text)
                 } else {
                     ToolOutcome::Done(text)
                 })
             }
-            Ok(CallToolResponse::InputRequired(_)) => {
-                failed("it asks a question, and nobody is there to answer")
+            Err(Silence::Server(why)) => {
+                let why = format!("the MCP server `{}`: {why}", self.server.name);
+                Ok(ToolOutcome::Failed(self.redact(host, &why)))
             }
-            Ok(_) => failed("it answers later, which is not supported"),
-            Err(Silence::Server(why)) => failed(&why),
             Err(Silence::Host(error)) => Err(error),
         }
     }
@@ -276,7 +259,8 @@ impl Connection {
         match self.introduce(host, ask).await {
             // Some of the older ones answer nonsense to what they do not know.
             Err(NoStart { how: Some(error), .. })
-                if !matches!(error, ClientInitializeError::LegacyFallbackFailed { .. }) =>
+                if !matches!(error, ClientInitializeError::LegacyFallbackFailed { .. })
+                    && !wants_key(&error) =>
             {
                 self.introduce(host, ClientLifecycleMode::Initialize).await
             }
@@ -286,8 +270,8 @@ impl Connection {
     }
 
     async fn introduce(&self, host: &dyn ToolHost, mode: ClientLifecycleMode) -> Result<Live, NoStart> {
-        let listener = Listener { changed: Arc::clone(&self.changed) };
-        let complaints = Arc::default();
+        let listener = self.listener.clone();
+        let complaints = Complaints::default();
         let patience = self.patience();
         let mut reader = None;
         let (started, mut process) = match &self.server.way {
@@ -297,15 +281,15 @@ impl Connection {
                 let stdin = std::mem::replace(&mut process.stdin, Box::new(tokio::io::sink()));
                 let stdout = std::mem::replace(&mut process.stdout, Box::new(tokio::io::empty()));
                 let stderr = std::mem::replace(&mut process.stderr, Box::new(tokio::io::empty()));
-                reader = Some(tokio::spawn(remember(stderr, Arc::clone(&complaints), process.kill.clone())));
+                reader = Some(tokio::spawn(complaints.clone().remember(stderr, process.kill.clone())));
                 let transport =
                     AsyncRwTransport::new_client(stdout, stdin).with_max_line_length(LONGEST_MESSAGE);
                 (timeout(patience, listener.serve_with_lifecycle(transport, mode)).await, Some(process))
             }
             Way::Http { url, headers } => {
                 let config = self.http(url, headers)?;
-                let transport =
-                    StreamableHttpClientTransport::with_client(self.outside.client.clone(), config);
+                let client = Authorized { client: self.outside.client.clone(), keys: self.keys.clone() };
+                let transport = StreamableHttpClientTransport::with_client(client, config);
                 (timeout(patience, listener.serve_with_lifecycle(transport, mode)).await, None)
             }
         };
@@ -320,12 +304,15 @@ impl Connection {
                 if let Some(reader) = reader {
                     drop(timeout(FAREWELL, reader).await);
                 }
-                let said = words(process.as_mut(), &complaints);
-                let why = format!("it did not start: {}{said}", complaint(&error.to_string()));
-                Err(NoStart { how: Some(error), silence: Silence::Server(host.redact(&why)) })
+                let said = complaints.words(process.as_mut());
+                let why = match self.no_key().filter(|_| wants_key(&error)) {
+                    Some(why) => why,
+                    None => format!("it did not start: {}{said}", complaint(&error.to_string())),
+                };
+                Err(NoStart { how: Some(error), silence: Silence::Server(self.redact(host, &why)) })
             }
             Err(_) => {
-                let said = words(process.as_mut(), &complaints);
+                let said = complaints.words(process.as_mut());
                 let why = format!("it did not introduce itself within {} s{said}", patience.as_secs());
                 Err(Silence::Server(host.redact(&why)).into())
             }
@@ -388,15 +375,42 @@ impl Connection {
                 let said = state.live.as_mut().map(|live| live.last_words(host)).unwrap_or_default();
                 format!("it went away in the middle of it, and what it has done is not known; {said}")
             }
+            ServiceError::TransportSend(error) if is_about_keys(error.error.as_ref()) => {
+                self.no_key().unwrap_or_else(|| "it does not let us in".to_owned())
+            }
             other => complaint(&other.to_string()),
         }
+    }
+
+    /// Why there was no key for it.
+    fn no_key(&self) -> Option<String> {
+        self.keys.as_ref().and_then(|keys| keys.take_refusal())
+    }
+
+    /// A text for others: without the secrets of the run, and without the keys of this server.
+    pub(super) fn redact(&self, host: &dyn ToolHost, text: &str) -> String {
+        match &self.keys {
+            Some(keys) => host.redact(&keys.redact(text)),
+            None => host.redact(text),
+        }
+    }
+}
+
+/// Whether a server did not start because it wants a key.
+fn wants_key(error: &ClientInitializeError) -> bool {
+    match error {
+        ClientInitializeError::TransportError { error, .. } => is_about_keys(error.error.as_ref()),
+        ClientInitializeError::LegacyFallbackFailed { discover, fallback } => {
+            wants_key(discover) || wants_key(fallback)
+        }
+        _ => false,
     }
 }
 
 impl Live {
     /// What is known about its end.
     fn last_words(&mut self, host: &dyn ToolHost) -> String {
-        let said = words(self.process.as_mut(), &self.complaints);
+        let said = self.complaints.words(self.process.as_mut());
         host.redact(if said.is_empty() {
             "it closed the conversation"
         } else {
@@ -419,65 +433,4 @@ async fn pages(peer: &Peer<RoleClient>) -> Result<Vec<Listed>, ServiceError> {
     }
     tools.truncate(MOST_TOOLS);
     Ok(tools)
-}
-
-/// Reads what a server complains about, so that it never waits for a reader, and keeps the end of it.
-async fn remember(
-    mut stderr: Box<dyn AsyncRead + Send + Unpin>,
-    complaints: Arc<std::sync::Mutex<Vec<u8>>>,
-    kill: CancellationToken,
-) {
-    let mut buffer = [0; 4096];
-    while let Some(Ok(count @ 1..)) = kill.run_until_cancelled(stderr.read(&mut buffer)).await {
-        let mut kept = complaints.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.extend_from_slice(buffer.get(..count).unwrap_or_default());
-        let excess = kept.len().saturating_sub(COMPLAINTS);
-        kept.drain(..excess);
-    }
-}
-
-fn said(complaints: &std::sync::Mutex<Vec<u8>>) -> String {
-    let kept = complaints.lock().unwrap_or_else(PoisonError::into_inner);
-    complaint(&String::from_utf8_lossy(&kept))
-}
-
-/// How a process ended and what it wrote, as far as known.
-fn words(process: Option<&mut Process>, complaints: &std::sync::Mutex<Vec<u8>>) -> String {
-    let end = process.and_then(|process| process.ended.try_recv().ok()).map(|end| match end {
-        RanEnd::Exit(code) => format!("; it returned {code}"),
-        RanEnd::Signal(signal) => format!("; signal {signal} ended it"),
-        RanEnd::NotStarted => "; the program could not be started".to_owned(),
-        RanEnd::TimedOut => "; its time was up".to_owned(),
-        RanEnd::Limit => "; it used more than it may".to_owned(),
-    });
-    let said = said(complaints);
-    let said = if said.is_empty() { said } else { format!("; it wrote: {said}") };
-    format!("{}{said}", end.unwrap_or_default())
-}
-
-/// Our side for what a server asks of us: nothing is offered, so nothing is answered.
-#[derive(Debug)]
-struct Listener {
-    changed: Arc<AtomicBool>,
-}
-
-impl ClientHandler for Listener {
-    #[expect(deprecated, reason = "servers of older versions of the protocol ask for it")]
-    async fn list_roots(
-        &self,
-        _context: rmcp::service::RequestContext<RoleClient>,
-    ) -> Result<rmcp::model::ListRootsResult, rmcp::ErrorData> {
-        Err(rmcp::ErrorData::method_not_found::<rmcp::model::ListRootsRequestMethod>())
-    }
-
-    async fn on_tool_list_changed(&self, _context: NotificationContext<RoleClient>) {
-        self.changed.store(true, Ordering::Release);
-    }
-
-    fn get_info(&self) -> ClientConfig {
-        let me = Implementation::new("blueprint", env!("CARGO_PKG_VERSION"));
-        // The library names its newest version, which has no greeting.
-        ClientConfig::new(ClientCapabilities::default(), me)
-            .with_protocol_version(ProtocolVersion::LATEST_WITH_INITIALIZE)
-    }
 }

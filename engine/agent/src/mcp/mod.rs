@@ -3,11 +3,26 @@
 //! in another way.
 
 mod config;
+mod address;
+mod access;
+mod settings;
+mod outside;
+mod auth;
 mod connection;
+mod complaints;
+mod asked;
+mod rounds;
 pub(crate) mod foreign;
 mod servers;
 mod tool;
 
-pub use config::{ConfigError, Server, ServerConfig};
-pub use connection::Outside;
+pub use access::{
+    Access, AccessError, Algorithm, ClientCredentials, Credentials, Held, Identity, NamedSecret, NoAccess,
+    Person, Proof, Registration,
+};
+pub use address::{AddressError, ServerUrl};
+pub use auth::{Login, LoginError, LoginFileError, LoginRequest, login};
+pub use config::{ConfigError, Elicitation, Server, ServerConfig};
+pub use outside::Outside;
 pub use servers::{Servers, Trouble};
+pub use settings::{ClientConfig, IdentityConfig, McpConfig};

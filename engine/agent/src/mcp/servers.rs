@@ -10,7 +10,9 @@ use rmcp::model::Tool as Listed;
 use tokio_util::sync::CancellationToken;
 
 use super::config::Server;
-use super::connection::{Connection, Outside};
+use super::connection::Connection;
+use super::foreign::complaint;
+use super::outside::Outside;
 use super::tool::Remote;
 use crate::tool::{HostError, Tool, ToolHost};
 
@@ -33,10 +35,16 @@ pub struct Servers {
     troubles: Vec<Trouble>,
 }
 
-#[derive(Debug)]
 struct Known {
     connection: Arc<Connection>,
     listed: Result<Vec<Listed>, String>,
+}
+
+impl Debug for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The list is as the server wrote it, and may repeat what nobody may see.
+        f.debug_struct("Known").field("server", &self.connection.server().name).finish_non_exhaustive()
+    }
 }
 
 impl Servers {
@@ -105,10 +113,13 @@ impl Servers {
                 Err(why) => trouble(None, why.clone()),
                 Ok(listed) => {
                     for tool in listed {
-                        match Remote::new(&known.connection, tool) {
+                        match Remote::new(&known.connection, tool, host) {
                             None => {}
                             Some(Ok(remote)) => offered.push(remote),
-                            Some(Err(why)) => trouble(Some(super::foreign::complaint(&tool.name)), why),
+                            Some(Err(why)) => {
+                                let name = known.connection.redact(host, &complaint(&tool.name));
+                                trouble(Some(name), why);
+                            }
                         }
                     }
                 }

@@ -24,7 +24,11 @@ pub(super) struct Remote {
 
 impl Remote {
     /// The tool, or why it is refused. `None` if no glob lets it in.
-    pub(super) fn new(connection: &Arc<Connection>, listed: &Listed) -> Option<Result<Self, String>> {
+    pub(super) fn new(
+        connection: &Arc<Connection>,
+        listed: &Listed,
+        host: &dyn ToolHost,
+    ) -> Option<Result<Self, String>> {
         let server = connection.server();
         let name = match foreign::name(&listed.name) {
             Ok(name) if server.tools.is_match(&name) => name,
@@ -35,6 +39,11 @@ impl Remote {
             Ok(schema) => schema,
             Err(why) => return Some(Err(why)),
         };
+        let plain = |text: &str| connection.redact(host, text) == text;
+        if !plain(&listed.name) || !plain(&schema.to_string()) {
+            return Some(Err("it repeats what nobody may see".to_owned()));
+        }
+        let description = foreign::description(listed.description.as_deref());
         let says_it_reads =
             listed.annotations.as_ref().is_some_and(|annotations| annotations.read_only_hint == Some(true));
         let effect = match (server.trust_annotations && says_it_reads, server.is_remote()) {
@@ -44,7 +53,7 @@ impl Remote {
         };
         let spec = ToolSpec {
             name: format!("mcp.{}.{name}", server.name),
-            description: foreign::description(listed.description.as_deref()),
+            description: connection.redact(host, &description),
             schema,
             effect,
         };

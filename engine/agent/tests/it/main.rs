@@ -3,6 +3,7 @@
 
 mod direct_host;
 mod external;
+mod keys;
 mod mcp;
 mod session;
 mod tools;

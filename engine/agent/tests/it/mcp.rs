@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use blueprint_agent::mcp::{Outside, Server, ServerConfig, Servers};
+use blueprint_agent::mcp::{NoAccess, Outside, Server, ServerConfig, Servers};
 use blueprint_agent::tool::{Effect, HostError, Tool, ToolOutcome};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -43,6 +43,7 @@ fn outside() -> Outside {
             if url.starts_with("http://127.0.0.1:") { Ok(()) } else { Err(format!("`{url}` is not allowed")) }
         }),
         value: Arc::new(|name| (name == "KEY").then(|| "Bearer sesame".to_owned())),
+        access: Arc::new(NoAccess),
     }
 }
 
@@ -199,6 +200,50 @@ async fn what_a_server_asks_of_us_is_refused() {
     servers.stop().await;
 }
 
+fn curious(elicitation: &Value) -> Server {
+    config(json!({
+        "name": "s", "command": ["python3", "server.py", "curious"], "tools": ["*"], "timeout_seconds": 20,
+        "elicitation": elicitation,
+    }))
+}
+
+#[tokio::test]
+async fn forms_are_answered_with_their_defaults_where_the_configuration_says_so() {
+    let dir = folder();
+    let host = DirectHost::new(dir.path()).hiding("password");
+    let servers = start(vec![curious(&json!("defaults"))], &host).await;
+    let ToolOutcome::Done(answers) = call(&servers, &host, "mcp.s.ask", json!({})).await else { panic!() };
+    assert!(answers.contains(r#"elicitation/create {"action": "accept", "content": {}}"#), "{answers}");
+    assert_eq!(host.notes(), ["the MCP server `s`: it asked `Your [hidden]?`, and the answer was {}"]);
+    let ToolOutcome::Done(said) = call(&servers, &host, "mcp.s.rounds", json!({})).await else { panic!() };
+    let expected = json!(["2", {
+        "one": { "action": "decline" },
+        "two": { "action": "accept", "content": {} },
+    }]);
+    assert_eq!(serde_json::from_str::<Value>(&said).unwrap(), expected);
+    assert_eq!(host.notes().len(), 4, "{:?}", host.notes());
+    let endless = failed(call(&servers, &host, "mcp.s.forever", json!({})).await);
+    assert_eq!(endless, "the MCP server `s`: it still asks after 8 answers");
+    let model = failed(call(&servers, &host, "mcp.s.model", json!({})).await);
+    assert_eq!(model, "the MCP server `s`: it asks for a model or for folders, which are not offered");
+    servers.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_asks_nothing_is_given_back_what_it_remembers_by() {
+    let dir = folder();
+    let host = DirectHost::new(dir.path());
+    let servers = start(vec![curious(&Value::Null)], &host).await;
+    let again = call(&servers, &host, "mcp.s.again", json!({})).await;
+    assert_eq!(again, ToolOutcome::Done(r#"["later", null]"#.to_owned()));
+    let heavy = failed(call(&servers, &host, "mcp.s.heavy", json!({})).await);
+    assert_eq!(heavy, "the MCP server `s`: it wants to be given back more than 65536 bytes");
+    let nobody = failed(call(&servers, &host, "mcp.s.rounds", json!({})).await);
+    assert_eq!(nobody, "the MCP server `s`: it asks a question, and nobody is there to answer");
+    assert_eq!(host.notes(), Vec::<String>::new());
+    servers.stop().await;
+}
+
 #[tokio::test]
 async fn a_server_that_dies_costs_a_call_and_is_started_once_more() {
     let dir = folder();
@@ -347,7 +392,10 @@ async fn a_server_over_http_is_used_with_its_key() {
     assert!(servers.tools().iter().all(|tool| tool.spec().effect == Effect::Network));
     let troubles: Vec<_> = servers.troubles().iter().map(|t| (t.server.as_str(), t.why.as_str())).collect();
     assert_eq!(troubles.len(), 2, "{troubles:?}");
-    assert!(troubles[0].0 == "keyless" && troubles[0].1.starts_with("it did not start"), "{troubles:?}");
+    assert!(
+        troubles[0].0 == "keyless" && troubles[0].1.starts_with("it wants somebody to log in"),
+        "{troubles:?}"
+    );
     assert_eq!(troubles[1], ("far", "`http://192.0.2.1/mcp` is not allowed"));
     let said = call(&servers, &host, "mcp.web.echo", json!({ "text": "open sesame" })).await;
     assert_eq!(said, ToolOutcome::Done("open [hidden]".to_owned()));

@@ -31,7 +31,35 @@ def tools():
             tool("x" * 200),
             tool("hidden\u200bname"),
         ]
+    if manner == "curious":
+        listed += [tool("rounds"), tool("again"), tool("forever"), tool("heavy"), tool("model")]
     return listed + extra
+
+
+def needs(params, state=None, **requests):
+    """A result that is none yet: what is asked, and what is to be given back."""
+    asked = {"inputRequests": requests} if requests else {}
+    return {"resultType": "input_required", **asked, **({} if state is None else {"requestState": state})}
+
+
+def curious(name, params):
+    state, answers = params.get("requestState"), params.get("inputResponses")
+    form = lambda field: {"method": "elicitation/create", "params": {
+        "message": "Which?", "requestedSchema": {"type": "object", "properties": {"a": field}}}}
+    if name == "rounds":
+        if state is None:
+            return needs(params, "{ \"n\":1}", one=form({"type": "string", "default": "x"}))
+        if state == "{ \"n\":1}":
+            return needs(params, "2", one=form({"type": "integer", "default": 7, "maximum": 5}), two=form({"type": "boolean"}))
+    if name == "again" and state is None:
+        return needs(params, "later")
+    if name == "forever":
+        return needs(params, one=form({"type": "boolean", "default": True}))
+    if name == "heavy":
+        return needs(params, "x" * 100_000)
+    if name == "model":
+        return needs(params, one={"method": "sampling/createMessage", "params": {"messages": [], "maxTokens": 1}})
+    return {"content": [{"type": "text", "text": json.dumps([state, answers])}]}
 
 
 def wait_for(request):
@@ -47,6 +75,8 @@ def wait_for(request):
 def call(message):
     name, arguments = message["params"]["name"], message["params"].get("arguments") or {}
     text = lambda *texts: {"content": [{"type": "text", "text": t} for t in texts]}
+    if name in ("rounds", "again", "forever", "heavy", "model"):
+        return curious(name, message["params"])
     if name == "echo":
         return text(arguments["text"])
     if name == "look":

@@ -1,6 +1,6 @@
 //! One file a command. Each resolves what was asked for, lets the runtime do it, and says what came of it.
 
-use crate::args::{Args, AuditCommand, Command, ConfigCommand};
+use crate::args::{Args, AuditCommand, Command, ConfigCommand, McpCommand};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 
@@ -13,6 +13,7 @@ mod doctor;
 mod explain;
 mod graph;
 mod init;
+mod login;
 mod logs;
 mod manual;
 mod mcp;
@@ -96,7 +97,10 @@ async fn obey(args: Args) -> Result<Exit, CliError> {
         Command::Audit { command: AuditCommand::Salvage { to } } => {
             salvage::salvage(&plain()?, to.as_deref()).await
         }
-        Command::Mcp => mcp::mcp(&plain()?).await,
+        Command::Mcp { command: None } => mcp::mcp(&plain()?).await,
+        Command::Mcp { command: Some(McpCommand::Login(asked)) } => login::login(&plain()?, &asked).await,
+        Command::Mcp { command: Some(McpCommand::Logout { url }) } => login::logout(&plain()?, &url).await,
+        Command::Mcp { command: Some(McpCommand::Logins) } => login::logins(&plain()?),
         Command::Schema => Ok(manual::schema()),
         Command::Config { command: ConfigCommand::Show } => Ok(config::show(&plain()?)),
         Command::Doctor => doctor::doctor(&plain()?).await,

@@ -229,9 +229,9 @@ async fn engine(
     let engine = context.engine_on(store, backend);
     let environment: BTreeMap<String, String> =
         scenario.secrets.iter().map(|(name, value)| (variable(name), value.clone())).collect();
-    // Neither the models nor the hooks of the user: what a scenario shows must not depend on who runs it.
+    // Neither the models, the logins nor the hooks of the user: what a scenario shows must not depend on who runs it.
     let outside = Some(Arc::clone(stand) as _);
-    let settings = Settings { models: None, hooks: None, outside, ..engine.settings.clone() };
+    let settings = Settings { models: None, access: None, hooks: None, outside, ..engine.settings.clone() };
     let (project, state_dir) = (place.project().to_owned(), place.state());
     Ok(Engine { project, state_dir, settings, environment, ..engine })
 }

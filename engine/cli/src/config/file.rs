@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use blueprint_agent::hook::{Builtins, HookConfig, HookTable};
+use blueprint_agent::mcp::McpConfig;
 use blueprint_agent::model::ModelsConfig;
 use blueprint_agent::tool::{ToolPaces, ToolsConfig};
 use blueprint_sandbox::egress::Private;
@@ -105,6 +106,10 @@ impl Reader<'_> {
                 }
                 (Section::Top, "tools") => {
                     self.tools(name.span());
+                    continue;
+                }
+                (Section::Top, "mcp") => {
+                    self.mcp(name.span());
                     continue;
                 }
                 (Section::Top, "limits") => Some((Section::Limits, "limits")),
@@ -217,11 +222,33 @@ impl Reader<'_> {
         }
     }
 
+    /// The user's own clients for servers of tools. A project that could name an address would be shown the secret.
+    fn mcp(&mut self, range: Range<usize>) {
+        let read = self.part::<McpConfig>("mcp");
+        let place = self.place(range);
+        let mut wrong = |reason: String| {
+            self.errors.push(ConfigError::Table { place: place.clone(), name: "mcp", reason });
+        };
+        if self.owner == Owner::Project {
+            wrong("says whom secrets are shown: only the user's own settings file can do that".to_owned());
+            return;
+        }
+        match read {
+            Err(reason) => wrong(format!("cannot be read: {}", plain(&reason))),
+            Ok(mcp) => {
+                for error in mcp.check() {
+                    wrong(format!("cannot be used: {}", plain(&error)));
+                }
+                self.layer.mcp = Some(mcp);
+            }
+        }
+    }
+
     fn unknown(&mut self, section: Section, name: &str, range: Range<usize>) {
         // The right name in the wrong table is more likely than a near name in the right one.
         let elsewhere = Key::ALL.into_iter().find(|key| key.leaf() == name).map(Key::name);
         let here = Key::ALL.into_iter().filter(|key| key.section() == section).map(Key::leaf);
-        let tables = ["limits", "toolchains", "models", "hooks", "tools", "egress"]
+        let tables = ["limits", "toolchains", "models", "hooks", "tools", "egress", "mcp"]
             .into_iter()
             .filter(|_| section == Section::Top);
         let suggestion = elsewhere.or_else(|| nearest(name, here.chain(tables))).map(str::to_owned);

@@ -15,6 +15,7 @@ mod variables;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use quantity::Wall;
 pub(crate) use resolve::{Resolved, resolve};
 pub(crate) use sources::{Flags, Sources};
 pub(crate) use value::{Color, Durability, Sandbox};

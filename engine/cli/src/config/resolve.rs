@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use blueprint_agent::hook::HookConfig;
+use blueprint_agent::mcp::McpConfig;
 use blueprint_agent::model::ModelsConfig;
 use blueprint_agent::tool::ToolsConfig;
 use blueprint_sandbox::egress::Private;
@@ -37,6 +38,7 @@ pub(crate) struct Resolved {
     hooks: Vec<HookConfig>,
     tools: ToolsConfig,
     private: Private,
+    mcp: McpConfig,
     notices: Vec<Notice>,
 }
 
@@ -104,6 +106,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         hooks: None,
         tools: None,
         private: None,
+        mcp: None,
     };
     let state = flags.state.or(env.state).or(files.state.take());
     Ok(Resolved {
@@ -125,6 +128,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         hooks: user.hooks.unwrap_or_default(),
         tools: user.tools.unwrap_or_default(),
         private: user.private.unwrap_or_default(),
+        mcp: user.mcp.unwrap_or_default(),
         notices,
     })
 }
@@ -149,6 +153,7 @@ fn options(flags: &Flags) -> Layer {
         hooks: None,
         tools: None,
         private: None,
+        mcp: None,
     }
 }
 
@@ -233,6 +238,11 @@ impl Resolved {
     /// Hosts of our own that requests may reach.
     pub(crate) fn private(&self) -> &Private {
         &self.private
+    }
+
+    /// The user's own clients for servers of tools.
+    pub(crate) fn mcp(&self) -> &McpConfig {
+        &self.mcp
     }
 
     /// The models agents may be given.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use blueprint_agent::hook::HookConfig;
+use blueprint_agent::mcp::McpConfig;
 use blueprint_agent::model::ModelsConfig;
 use blueprint_agent::tool::ToolsConfig;
 use blueprint_sandbox::egress::Private;
@@ -67,4 +68,5 @@ pub(super) struct Layer {
     pub(super) hooks: Option<Vec<HookConfig>>,
     pub(super) tools: Option<ToolsConfig>,
     pub(super) private: Option<Private>,
+    pub(super) mcp: Option<McpConfig>,
 }

@@ -341,3 +341,26 @@ fn sizes_and_numbers_have_one_meaning() {
     assert_eq!(good(&[], "jobs = 1_0", "").jobs().get(), 10);
     assert_eq!(good(&[], "jobs = +7", "").jobs().get(), 7);
 }
+
+#[test]
+fn only_the_user_says_whom_secrets_are_shown() {
+    let client =
+        |url: &str| format!("[mcp.credentials.\"{url}\"]\nclient_id = \"me\"\nclient_secret_env = \"S\"\n");
+    let settings = good(&[], "", &client("https://e.com"));
+    assert_eq!(settings.mcp().credentials["https://e.com"].client_id, "me");
+    let refused = bad(&[], &client("https://e.com"), "").to_string();
+    assert_eq!(
+        refused,
+        format!(
+            "{PROJECT}:1:2: `[mcp]` says whom secrets are shown: only the user's own settings file can do that"
+        )
+    );
+    let unsafe_one = bad(&[], "", &client("http://e.com")).to_string();
+    assert!(
+        unsafe_one.contains("`[mcp]` cannot be used: `http://e.com` is not safe for keys"),
+        "{unsafe_one}"
+    );
+    let unread = bad(&[], "", "[mcp]\ncredential = {}\n").to_string();
+    assert!(unread.contains("`[mcp]` cannot be read: unknown field `credential`"), "{unread}");
+    assert!(bad(&[], "", "mcp = 1\n").to_string().contains("`[mcp]` cannot be read"));
+}

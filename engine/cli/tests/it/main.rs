@@ -15,6 +15,7 @@ mod hooks;
 mod journal;
 mod keeping;
 mod kills;
+mod logins;
 mod mcp;
 mod models;
 mod outbound;

@@ -59,7 +59,11 @@ fn collect(folder: &Path, prefix: &str, into: &mut Vec<File>) {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();
         let (kind, path) = (entry.file_type().unwrap(), format!("{prefix}{name}"));
-        if kind.is_dir() && !MADE.contains(&name.as_str()) {
+        if MADE.contains(&name.as_str()) {
+            // In a worktree `.git` is a file.
+            continue;
+        }
+        if kind.is_dir() {
             collect(&entry.path(), &format!("{path}/"), into);
         } else if kind.is_file() {
             match fs::read(entry.path()) {

@@ -413,6 +413,7 @@ fn start_two_days_ahead(lab: &Lab, name: &str) -> String {
                 toolchains: Toolchains::default(),
                 program: None,
                 models: None,
+                access: None,
                 outside: None,
                 private: Arc::default(),
                 tool_paces: None,

@@ -158,6 +158,7 @@ impl Compiler<'_> {
                 name: name.value.clone(),
                 way,
                 tools: server.tools.iter().map(|glob| glob.value.clone()).collect(),
+                elicitation: server.elicitation.as_ref().map(|word| word.value),
                 timeout: server.timeout.as_ref().map_or(CALL, |timeout| timeout.value.0),
             });
         }

@@ -267,6 +267,14 @@ words! {
 }
 
 words! {
+    /// What is answered to the questions of a server of tools.
+    Elicitation {
+        /// A form is answered with its own defaults, if it has one for everything it requires; otherwise the answer is no.
+        Defaults = "defaults",
+    }
+}
+
+words! {
     /// Where a text is inserted.
     InsertPlace {
         /// Before everything.

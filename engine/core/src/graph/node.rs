@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::program::{GraphIx, NodeIx, RegionIx};
 use crate::expr::{Expr, Text};
 use crate::format::{
-    AgentProtocol, Expect, HttpMethod, InsertPlace, Join, OnTimeout, OutputFrom, OutputType, Shell, Tier,
-    Workspace,
+    AgentProtocol, Elicitation, Expect, HttpMethod, InsertPlace, Join, OnTimeout, OutputFrom, OutputType,
+    Shell, Tier, Workspace,
 };
 use crate::run::FailureClass;
 use crate::source::Span;
@@ -258,6 +258,8 @@ pub struct McpServer {
     pub way: McpWay,
     /// Which of its tools exist, as globs over their names.
     pub tools: Vec<String>,
+    /// What is answered to its questions; no if left out.
+    pub elicitation: Option<Elicitation>,
     /// How long one call may take.
     pub timeout: Duration,
 }

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::super::document::Cost;
 use super::super::value::{Entries, HumanDuration, Scalar, Sp};
-use super::{AgentProtocol, HttpMethod, InsertPlace, OnTimeout};
+use super::{AgentProtocol, Elicitation, HttpMethod, InsertPlace, OnTimeout};
 
 /// One change to a file of the workspace. Exactly one of replace, regex, insert, template, patch and set.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -169,6 +169,9 @@ pub struct McpTable {
     pub headers: Entries<Sp<Scalar>>,
     /// Which of its tools the agent may use, as globs over their names.
     pub tools: Vec<Sp<String>>,
+    /// What is answered to its questions; no if left out.
+    #[serde(default)]
+    pub elicitation: Option<Sp<Elicitation>>,
     /// How long one call may take; a minute if left out.
     #[serde(default)]
     pub timeout: Option<Sp<HumanDuration>>,

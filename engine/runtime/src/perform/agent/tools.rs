@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use blueprint_agent::mcp::{Outside, Server, ServerConfig, Servers};
+use blueprint_agent::mcp::{
+    Access, Elicitation, NoAccess, Outside, Server, ServerConfig, ServerUrl, Servers,
+};
 use blueprint_agent::model::Script;
 use blueprint_agent::tool::builtin::{Finish, builtin};
 use blueprint_agent::tool::{Effect, HostError, Tool, ToolHost, Toolbox};
-use blueprint_core::format::{OutputType, Workspace};
+use blueprint_core::format::{Elicitation as Answered, OutputType, Workspace};
 use blueprint_core::graph::{Action, Agent, McpServer, McpWay, Mind, Node};
 use blueprint_core::run::{Failure, FailureClass, LostBecause};
 use blueprint_sandbox::egress::{Endpoint, Rules};
@@ -114,6 +116,9 @@ fn config(server: &McpServer) -> ServerConfig {
         tools: server.tools.clone(),
         timeout_seconds: server.timeout.as_secs().max(1),
         trust_annotations: false,
+        elicitation: server.elicitation.map(|answer| match answer {
+            Answered::Defaults => Elicitation::Defaults,
+        }),
     }
 }
 
@@ -133,8 +138,30 @@ fn values(job: &Job, agent: &Agent) -> Result<BTreeMap<String, String>, Failure>
     Ok(values)
 }
 
+/// Where a server outside the sandbox leads: its own host, and those who grant access to it, as far as the user has
+/// keys that are shown to them.
+async fn places(
+    shared: &Shared,
+    access: &dyn Access,
+    server: &str,
+    url: &str,
+) -> Result<Vec<Endpoint>, Failure> {
+    let decide = |url: &str| egress::decide_own(shared, url).map_err(|refusal| egress::refused(&refusal));
+    let mut places = vec![decide(url)?];
+    // An address that is not safe for keys has none.
+    if let Ok(known) = ServerUrl::parse(url) {
+        let keys = access.credentials(&known).await.map_err(|error| {
+            Failure::new(FailureClass::Policy, format!("the server of tools `{server}`: {error}"))
+        })?;
+        for other in keys.shown_to() {
+            places.push(decide(other)?);
+        }
+    }
+    Ok(places)
+}
+
 /// Starts the servers of a node. One that is missing fails it: the agent was promised its tools. Servers outside the
-/// sandbox are reached at the host of their URL and at no other.
+/// sandbox are reached at the host of their URL, and what they name at the hosts of the node.
 pub(super) async fn servers(
     shared: &Arc<Shared>,
     job: &Job,
@@ -144,15 +171,20 @@ pub(super) async fn servers(
 ) -> Result<Servers, Ending> {
     let wrong = |error: &dyn std::error::Error| Failure::new(FailureClass::Policy, crate::chain(error));
     let mut known = Vec::new();
+    let access: Arc<dyn Access> =
+        shared.settings.access.as_ref().map_or_else(|| Arc::new(NoAccess) as _, Arc::clone);
     let mut far = Vec::new();
     for server in &agent.mcp {
         if let McpWay::Url { url, .. } = &server.way {
             if shared.settings.outside.is_some() {
                 continue;
             }
-            far.push(egress::decide_own(shared, url).map_err(|refusal| egress::refused(&refusal))?);
+            far.extend(places(shared, &*access, &server.name, url).await?);
         }
         known.push(Server::try_from(config(server)).map_err(|error| wrong(&error))?);
+    }
+    if !far.is_empty() {
+        far.extend(egress::rules(shared, &agent.network)?.hosts().cloned());
     }
     let rules = Rules::new(far, Arc::clone(&shared.settings.private));
     let values = values(job, agent)?;
@@ -162,6 +194,7 @@ pub(super) async fn servers(
             egress::decide(&rules, url).map(drop).map_err(|refusal| refusal.to_string())
         }),
         value: Arc::new(move |name| values.get(name).cloned()),
+        access,
     };
     let servers = Servers::start(known, &outside, host, cancel).await.map_err(|error| match error {
         HostError::Cancelled => Ending::Lost(LostBecause::Cancelled),

@@ -112,6 +112,7 @@ impl Lab {
                     toolchains: Toolchains::default(),
                     program: None,
                     models: None,
+                    access: None,
                     outside: None,
                     private: Arc::default(),
                     tool_paces: None,

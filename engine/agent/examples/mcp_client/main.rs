@@ -16,9 +16,10 @@ use blueprint_agent::tool::ToolOutcome;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-#[path = "../tests/it/direct_host.rs"]
+#[path = "../../tests/it/direct_host.rs"]
 #[expect(dead_code, reason = "tests need more of it")]
 mod direct_host;
+mod user;
 
 #[tokio::main(flavor = "current_thread")]
 #[expect(clippy::disallowed_methods, reason = "this is its command line")]
@@ -30,13 +31,15 @@ async fn main() {
         "sse-retry" => vec![("test_reconnection".to_owned(), json!({}))],
         "http-standard-headers" => vec![("test_headers".to_owned(), json!({}))],
         "http-invalid-tool-headers" => vec![("valid_tool".to_owned(), json!({}))],
+        "elicitation-sep1034-client-defaults" => {
+            vec![("test_client_elicitation_defaults".to_owned(), json!({}))]
+        }
         _ => Vec::new(),
     };
-    if let Ok(context) = std::env::var("MCP_CONFORMANCE_CONTEXT") {
-        let context: Value = serde_json::from_str(&context).unwrap();
-        for call in context["toolCalls"].as_array().into_iter().flatten() {
-            calls.push((call["name"].as_str().unwrap().to_owned(), call["arguments"].clone()));
-        }
+    let context = std::env::var("MCP_CONFORMANCE_CONTEXT").ok();
+    let context: Value = context.map_or(Value::Null, |context| serde_json::from_str(&context).unwrap());
+    for call in context["toolCalls"].as_array().into_iter().flatten() {
+        calls.push((call["name"].as_str().unwrap().to_owned(), call["arguments"].clone()));
     }
     let mut server = json!({ "name": "s", "tools": ["*"], "timeout_seconds": 20 });
     while let Some(argument) = arguments.next() {
@@ -49,12 +52,17 @@ async fn main() {
             url => server["url"] = url.into(),
         }
     }
+    if scenario.starts_with("elicitation-") || scenario.starts_with("sep-2322-") {
+        server["elicitation"] = "defaults".into();
+    }
     let server = Server::try_from(serde_json::from_value::<ServerConfig>(server).unwrap()).unwrap();
     let host = direct_host::DirectHost::new(std::env::current_dir().unwrap());
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let outside = Outside {
-        client: reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap(),
+        client: client.clone(),
         allows: Arc::new(|_| Ok(())),
         value: Arc::new(|_| None),
+        access: Arc::new(user::User::new(&scenario, context, client)),
     };
     let cancel = CancellationToken::new();
     let servers = Servers::start(vec![server], &outside, &host, &cancel).await.unwrap();
@@ -68,6 +76,10 @@ async fn main() {
     if let Some(tool) = echo.filter(|_| scenario.starts_with("json-schema")) {
         // The schema as a model is shown it.
         calls.push(("json_schema_echo".to_owned(), json!({ "schema": tool.spec().schema })));
+    }
+    if scenario.starts_with("sep-2322-") || scenario.starts_with("auth/") {
+        let theirs = servers.tools().iter().filter_map(|tool| tool.spec().name.strip_prefix("mcp.s."));
+        calls.extend(theirs.map(|name| (name.to_owned(), json!({}))));
     }
     // Tools with schemas that cannot be understood here are there to be refused.
     let mut good = servers.troubles().is_empty() || scenario == "json-schema-ref-no-deref";
