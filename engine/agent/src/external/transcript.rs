@@ -58,7 +58,8 @@ impl Transcript {
         Self { heard: Vec::new(), room: keep, truncated: false }
     }
 
-    /// Takes down what was said. Pieces of the same thing become one.
+    /// Takes down what was said. Pieces of the same thing become one, also around what came over another pipe meanwhile:
+    /// when that arrives is an accident.
     pub(super) fn hear(&mut self, mut heard: Heard) {
         let text = heard.text();
         if text.len() > self.room {
@@ -68,7 +69,8 @@ impl Transcript {
         }
         self.room -= text.len();
         let full = self.heard.len() >= MOST;
-        match (self.heard.last_mut(), &heard) {
+        let mut before = self.heard.iter_mut().rev();
+        match (before.find(|before| !matches!(before, Heard::Complaint(_))), &heard) {
             (Some(Heard::Message(last)), Heard::Message(more))
             | (Some(Heard::Thought(last)), Heard::Thought(more)) => {
                 last.push_str(more);
@@ -85,5 +87,34 @@ impl Transcript {
             *text = seen(&host.redact(text));
         }
         (self.heard, self.truncated)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_in_between_tears_nothing_apart() {
+        let mut transcript = Transcript::new(1000);
+        let text = |text: &str| text.to_owned();
+        for heard in [
+            Heard::Thought(text("ses")),
+            Heard::Complaint(text("warning")),
+            Heard::Complaint(text("another")),
+            Heard::Thought(text("ame")),
+            Heard::Tool(text("reads")),
+            Heard::Thought(text("more")),
+        ] {
+            transcript.hear(heard);
+        }
+        let expected = [
+            Heard::Thought(text("sesame")),
+            Heard::Complaint(text("warning")),
+            Heard::Complaint(text("another")),
+            Heard::Tool(text("reads")),
+            Heard::Thought(text("more")),
+        ];
+        assert_eq!(transcript.heard, expected);
     }
 }
