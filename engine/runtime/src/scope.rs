@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use blueprint_core::expr::{Expr, Reference, Text};
-use blueprint_core::graph::{Action, EditKind, Gate, HttpBody, Mind, Node, NodeIx, SubKind, Value as Given};
+use blueprint_core::graph::{Action, EditKind, HttpBody, Mind, Node, NodeIx, SubKind, Value as Given};
 use blueprint_core::run::{Inst, State};
 use serde_json::{Map, Value, json};
 
@@ -144,7 +144,7 @@ fn references(node: &Node) -> Vec<&Reference> {
                 HttpBody::Json(fields) => found.extend(fields.iter().flat_map(|(_, value)| of_value(value))),
             }
         }
-        Action::Gate(Gate { ask, .. }) => found.extend(ask.iter().flat_map(Text::references)),
+        Action::Gate(gate) => found.extend(gate.ask.iter().flat_map(Text::references)),
         Action::Use(uses) => {
             found.extend(uses.with.iter().flat_map(|(_, value)| of_value(value)));
             found.extend(uses.each.iter().flat_map(|each| each.list.references()));

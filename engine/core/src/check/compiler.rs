@@ -29,7 +29,7 @@ const MAX_DEPTH: usize = 32;
 pub(super) struct NodeSource {
     pub(super) file: Arc<str>,
     pub(super) name: Sp<String>,
-    pub(super) table: Sp<NodeTable>,
+    pub(super) table: Box<Sp<NodeTable>>,
 }
 
 impl NodeSource {
@@ -363,7 +363,7 @@ impl<'a> Compiler<'a> {
         unit: &mut Unit,
         file: &Arc<str>,
         inputs: Entries<Sp<Input>>,
-        nodes: Entries<Sp<NodeTable>>,
+        nodes: Entries<Box<Sp<NodeTable>>>,
     ) {
         let mut known: BTreeMap<String, usize> =
             unit.inputs.iter().enumerate().map(|(at, (_, name, _))| (name.value.clone(), at)).collect();

@@ -251,16 +251,16 @@ impl Compiler<'_> {
     ) -> Option<Action> {
         let table = &source.table;
         match kind {
-            "run" => self.run(unit, source, table.run.as_ref()?, names, place).map(Action::Run),
+            "run" => self.run(unit, source, table.run.as_ref()?, names, place).map(Box::new).map(Action::Run),
             "edit" => self.edits(unit, source, table.edit.as_ref()?, names, place).map(Action::Edit),
-            "http" => self.http(source, table.http.as_ref()?, names, place).map(Action::Http),
+            "http" => self.http(source, table.http.as_ref()?, names, place).map(Box::new).map(Action::Http),
             "wait" => Some(Action::Wait(table.wait.as_ref()?.value.0)),
-            "gate" => Some(Action::Gate(self.gate(source, table.gate.as_ref()?, names, place))),
+            "gate" => Some(Action::Gate(Box::new(self.gate(source, table.gate.as_ref()?, names, place)))),
             "agent" => {
                 let agent = self.agent(unit, source, table.agent.as_ref()?, names, place)?;
                 Some(Action::Agent(Box::new(agent)))
             }
-            "use" => Some(Action::Use(Use { graph: used?, with, each: None })),
+            "use" => Some(Action::Use(Box::new(Use { graph: used?, with, each: None }))),
             later => Some(self.later(unit, source, later, names, place)),
         }
     }
@@ -566,7 +566,7 @@ impl Compiler<'_> {
     /// An `each` node becomes a node that runs a graph of one node for each item.
     fn wrap_each(&mut self, unit: &Unit, node: Node, each: Each, inputs: &[InputSpec]) -> Node {
         if let Action::Use(uses) = node.action {
-            return Node { action: Action::Use(Use { each: Some(each), ..uses }), ..node };
+            return Node { action: Action::Use(Box::new(Use { each: Some(each), ..*uses })), ..node };
         }
         let mut dag = DiGraph::new();
         dag.add_node(NodeIx(0));
@@ -591,7 +591,7 @@ impl Compiler<'_> {
             regions: Vec::new(),
             heights: vec![1],
         });
-        Node { action: Action::Use(Use { graph, with: Vec::new(), each: Some(each) }), ..outer }
+        Node { action: Action::Use(Box::new(Use { graph, with: Vec::new(), each: Some(each) })), ..outer }
     }
 
     fn returns(&mut self, unit: &Unit, names: &Names<'_>) -> Vec<(Arc<str>, crate::graph::Value, Span)> {

@@ -43,7 +43,7 @@ pub struct Document {
     pub defaults: Defaults,
     /// The nodes, by name.
     #[serde(default)]
-    pub nodes: Entries<Sp<NodeTable>>,
+    pub nodes: Entries<Box<Sp<NodeTable>>>,
     /// What it gives back when another blueprint uses it: names and expressions.
     #[serde(default)]
     pub returns: Entries<Sp<Scalar>>,

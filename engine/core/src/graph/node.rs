@@ -64,17 +64,17 @@ impl Node {
 #[derive(Debug, Clone)]
 pub enum Action {
     /// Runs a program.
-    Run(Run),
+    Run(Box<Run>),
     /// Changes files.
     Edit(Vec<Edit>),
     /// Makes a request.
-    Http(Http),
+    Http(Box<Http>),
     /// Lets time pass.
     Wait(Duration),
     /// Asks for approval.
-    Gate(Gate),
+    Gate(Box<Gate>),
     /// Runs another graph, once or for each item of a list.
-    Use(Use),
+    Use(Box<Use>),
     /// A model in a loop with tools.
     Agent(Box<Agent>),
     /// Waits for CI.
