@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
@@ -40,17 +40,13 @@ pub(super) struct Asking<'a> {
     hooks: &'a Hooks,
     pub(super) cancel: &'a CancellationToken,
     pub(super) turn: u32,
-    so_far: Mutex<SoFar>,
-}
-
-/// What the questions of an event changed.
-struct SoFar {
-    /// Money and tokens of the session.
-    spent: (Option<u64>, u64),
-    /// How often each hook asked.
+    /// Money and tokens of the session before the event.
+    before: (Option<u64>, u64),
+    /// How often each hook asked before the event.
     asked: BTreeMap<String, usize>,
-    steps: Vec<Step>,
-    stopped: Option<Stopped>,
+    /// What was recorded. A hook that runs out of time is dropped where it stands, and what it asked is kept here.
+    steps: Mutex<Vec<Step>>,
+    stopped: Mutex<Option<Stopped>>,
 }
 
 /// What was recorded for the questions of an event.
@@ -75,8 +71,16 @@ impl<'a> Asking<'a> {
         spent: (Option<u64>, u64),
         asked: BTreeMap<String, usize>,
     ) -> Self {
-        let so_far = Mutex::new(SoFar { spent, asked, steps: Vec::new(), stopped: None });
-        Self { session, hooks, cancel, turn, so_far }
+        Self {
+            session,
+            hooks,
+            cancel,
+            turn,
+            before: spent,
+            asked,
+            steps: Mutex::default(),
+            stopped: Mutex::default(),
+        }
     }
 
     pub(super) fn hooks(&self) -> &'a Hooks {
@@ -89,24 +93,67 @@ impl<'a> Asking<'a> {
 
     /// What was recorded. A question whose answer nobody waited for is the last step.
     pub(super) fn end(self) -> Questions {
-        let so_far = self.so_far.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Questions { steps: so_far.steps, stopped: so_far.stopped }
+        let steps = self.steps.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let stopped = self.stopped.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Questions { steps, stopped }
     }
 
-    fn so_far<T>(&self, look: impl FnOnce(&mut SoFar) -> T) -> T {
-        look(&mut self.so_far.lock().unwrap_or_else(PoisonError::into_inner))
+    fn steps(&self) -> MutexGuard<'_, Vec<Step>> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often a hook asked so far.
+    fn questions_of(&self, hook: &str) -> usize {
+        let now = self.steps();
+        let now = now.iter().filter(|step| matches!(step, Step::HookAsked { hook: of, .. } if of == hook));
+        self.asked.get(hook).copied().unwrap_or(0) + now.count()
+    }
+
+    /// What the session spent so far. A question that another one follows may have cost what it could.
+    fn spent(&self) -> (Option<u64>, u64) {
+        let mut sum = self.before;
+        let mut add = |cost: Option<u64>, tokens: u64| {
+            sum.0 = sum.0.zip(cost).map(|(sum, cost)| sum.saturating_add(cost));
+            sum.1 = sum.1.saturating_add(tokens);
+        };
+        let mut open: Option<Spend> = None;
+        for step in self.steps().iter() {
+            match step {
+                Step::HookAsked { reserve, .. } => {
+                    if let Some(lost) = open.replace(*reserve) {
+                        add(lost.cost_micros, lost.tokens);
+                    }
+                }
+                Step::HookAnswered { answer, .. } => {
+                    open = None;
+                    add(answer.cost_micros, answer.usage.total());
+                }
+                Step::HookFailed { spent, .. } => {
+                    open = None;
+                    add(spent.cost_micros, spent.tokens);
+                }
+                _ => {}
+            }
+        }
+        if let Some(lost) = open {
+            add(lost.cost_micros, lost.tokens);
+        }
+        sum
+    }
+
+    fn stop(&self, stopped: Stopped) {
+        if matches!(stopped, Stopped::Lost) {
+            *self.stopped.lock().unwrap_or_else(PoisonError::into_inner) = Some(stopped);
+        }
     }
 
     async fn record(&self, step: Step) -> Result<(), String> {
-        let recorded = super::recorded(self.session, &step).await;
-        recorded.map_err(|stopped| {
+        super::recorded(self.session, &step).await.map_err(|stopped| {
             let why = stopped.to_string();
-            if matches!(stopped, Stopped::Lost) {
-                self.so_far(|so_far| so_far.stopped = Some(stopped));
-            }
+            self.stop(stopped);
             why
         })?;
-        self.so_far(|so_far| so_far.steps.push(step));
+        self.steps().push(step);
         Ok(())
     }
 }
@@ -124,9 +171,8 @@ impl HookRunner for Asking<'_> {
 
     async fn prompt(&self, question: Question<'_>) -> Result<String, String> {
         let hook = question.hook;
-        let (asked, spent) =
-            self.so_far(|so_far| (so_far.asked.get(hook).copied().unwrap_or(0), so_far.spent));
-        let model = self.hooks.models.model(hook, question.model, asked)?;
+        let model = self.hooks.models.model(hook, question.model, self.questions_of(hook))?;
+        let spent = self.spent();
         let request = Request {
             system: PART.to_owned(),
             messages: vec![Message::User {
@@ -153,29 +199,16 @@ impl HookRunner for Asking<'_> {
             extent: Extent { window: model.window(), longest: model.longest_answer() },
         };
         self.record(call.clone()).await?;
-        let mut hearing = Hearing::new(self.session, &*model, call, self.turn, reserve, spent);
+        let mut hearing = Hearing::new(self.session, &*model, call, self.turn, reserve, spent, &self.steps);
         let answer = model.answer(&request, &mut hearing, self.cancel).await;
-        let steps = std::mem::take(&mut hearing.steps);
-        let again = steps.len() / 2;
-        let stopped = hearing.stopped.take();
-        let why = stopped.as_ref().map(ToString::to_string);
-        self.so_far(|so_far| {
-            so_far.steps.extend(steps);
-            *so_far.asked.entry(hook.to_owned()).or_default() += again + 1;
-            so_far.spent = hearing.spent;
-            so_far.stopped = stopped.filter(|stopped| matches!(stopped, Stopped::Lost));
-        });
-        if let Some(why) = why {
+        if let Some(stopped) = hearing.stopped.take() {
+            let why = stopped.to_string();
+            self.stop(stopped);
             return Err(why);
         }
         match answer {
             Ok(answer) => {
-                let (text, used) = (answer.text.clone(), answer.usage.total());
-                self.so_far(|so_far| {
-                    let (cost, tokens) = so_far.spent;
-                    let cost = cost.zip(answer.cost_micros).map(|(sum, more)| sum.saturating_add(more));
-                    so_far.spent = (cost, tokens.saturating_add(used));
-                });
+                let text = answer.text.clone();
                 let answer = Box::new(answer);
                 self.record(Step::HookAnswered { turn: self.turn, hook: hook.to_owned(), answer }).await?;
                 Ok(text)

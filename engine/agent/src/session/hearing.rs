@@ -2,6 +2,8 @@
 //! been billed. Each of these is settled on record and reserved anew before the call is made once more, so that no
 //! budget is spent twice over; a budget that does not allow it ends the call.
 
+use std::sync::{Mutex, PoisonError};
+
 use async_trait::async_trait;
 
 use super::end::Stopped;
@@ -18,10 +20,10 @@ pub(super) struct Hearing<'a> {
     turn: u32,
     reserve: Spend,
     /// Money and tokens that the session spent, tries of this call included that were settled.
-    pub(super) spent: (Option<u64>, u64),
+    spent: (Option<u64>, u64),
     line: String,
-    /// Steps that were recorded while the call went on.
-    pub(super) steps: Vec<Step>,
+    /// Steps that were recorded while the call went on. They stay with whoever made the call, who may stop listening.
+    steps: &'a Mutex<Vec<Step>>,
     /// Why the call is not made once more.
     pub(super) stopped: Option<Stopped>,
 }
@@ -35,9 +37,9 @@ impl<'a> Hearing<'a> {
         turn: u32,
         reserve: Spend,
         spent: (Option<u64>, u64),
+        steps: &'a Mutex<Vec<Step>>,
     ) -> Self {
-        let (line, steps) = (String::new(), Vec::new());
-        Self { session, model, call, turn, reserve, spent, line, steps, stopped: None }
+        Self { session, model, call, turn, reserve, spent, line: String::new(), steps, stopped: None }
     }
 
     /// Writes down what is left of the last line.
@@ -74,7 +76,7 @@ impl<'a> Hearing<'a> {
 
     async fn record(&mut self, step: Step) -> Result<(), Stopped> {
         recorded(self.session, &step).await?;
-        self.steps.push(step);
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).push(step);
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 //! the next is taken, so that a session that was cut off goes on from its last step. Never acts on the world but
 //! through its tools, and never trusts what the model says.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -314,10 +314,11 @@ impl Course<'_> {
     ) -> Result<Result<Answer, ModelError>, Stopped> {
         let session = self.session;
         let spent = (self.history.cost_micros, self.history.tokens);
-        let mut hearing = Hearing::new(session, &*session.model, call, turn, reserve, spent);
+        let steps = Mutex::default();
+        let mut hearing = Hearing::new(session, &*session.model, call, turn, reserve, spent, &steps);
         let answer = session.model.answer(request, &mut hearing, self.cancel).await;
         hearing.end();
-        for step in std::mem::take(&mut hearing.steps) {
+        for step in std::mem::take(&mut *steps.lock().unwrap_or_else(PoisonError::into_inner)) {
             self.history.take(&step);
         }
         if let Some(stopped) = hearing.stopped.take() {

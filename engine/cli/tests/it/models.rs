@@ -239,3 +239,44 @@ fn models_and_tools_are_asked_no_faster_than_the_user_allows() {
     project.write("blueprint.toml", "[tools.limits]\n\"fs.*\" = { calls_per_minute = 1 }\n");
     project.say(&["check", "think"]).ends(2).mentions("the user's to limit");
 }
+
+/// A hook whose model does not answer in its time has failed, and what was asked counts as spent: once for a model that
+/// says nothing, once for each try that may have been billed.
+#[test]
+fn a_hook_that_runs_out_of_time_pays_for_what_it_asked() {
+    for (scenario, time, calls) in [("silent key=hook", 1, 1), ("gateway", 2, 2)] {
+        let wire = Wire::start();
+        let settings = anthropic(wire.port)
+            + &format!(
+                "[[hooks]]\nname = \"judge\"\nevent = \"before_tool\"\ntimeout_seconds = {time}\nhandler = {{ prompt = \"scenario {scenario}\", model = \"coding\" }}\n"
+            );
+        let lab = lab("Look.", "", &settings);
+        lab.write(
+            "blueprints/think/model.toml",
+            "[[turn]]\n[[turn.call]]\ntool = \"fs.list\"\n[[turn]]\ntext = \"Done.\"\n",
+        );
+        lab.blueprint(
+            "think",
+            "[nodes.think]\nagent = { prompt = \"Look.\", model = \"scripted/model.toml\" }\n",
+        );
+        run(&lab)
+            .ends(0)
+            .mentions(&format!("hook judge at before_tool: failed: it took longer than {time} seconds"));
+        let events = lab.events(&lab.run());
+        let of = |what: &str| -> Vec<u64> {
+            let steps = events.iter().map(|event| &event["event"]["session_advanced"]["step"][what]);
+            let tokens = |step: &Value| {
+                step["reserve"]["tokens"].as_u64().or_else(|| step["spent"]["tokens"].as_u64())
+            };
+            steps.filter_map(tokens).collect()
+        };
+        let (asked, heard) = (of("call_hook"), of("hear_hook"));
+        assert_eq!(asked, heard, "{scenario}: every question is settled at its most");
+        assert_eq!((asked.len(), wire.log().len()), (calls, calls), "{scenario}");
+        let own: u64 = of("hear_model").iter().sum();
+        let spent = lab.status(&lab.run())["spent"]["tokens"].as_u64().unwrap();
+        assert_eq!(spent, own + asked.iter().sum::<u64>(), "{scenario}");
+        // The record of the node counts the same.
+        assert_eq!(lab.show(&lab.run(), "think")["record"]["tokens"], spent, "{scenario}");
+    }
+}

@@ -214,6 +214,10 @@ impl State {
     }
 
     pub(super) fn session_advanced(&mut self, inst: Inst, step: &SessionStep) {
+        if matches!(step.did, Did::CallModel { .. } | Did::CallHook { .. }) {
+            // One call goes on at a time: nobody will hear the end of the one before.
+            self.settle_session(inst);
+        }
         let session = self.instance_mut(inst).session.get_or_insert_default();
         session.steps.push(step.detail.clone());
         match &step.did {

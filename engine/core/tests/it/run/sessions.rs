@@ -102,6 +102,19 @@ fn a_call_that_nobody_heard_the_end_of_may_have_cost_what_it_could() {
     assert_eq!(session.steps.len(), 1, "the session goes on with what it did before");
 }
 
+/// A call that is announced over one that is still open: the one before is settled, and nothing stays reserved for it.
+#[test]
+fn a_call_that_was_given_up_for_another_may_have_cost_what_it_could() {
+    let mut run = Run::of(AGENT);
+    run.ask(1, Some(500_000), 400).unwrap();
+    run.ask(1, Some(200_000), 300).unwrap();
+    assert_eq!((run.state.spent().cost_micros, run.state.spent().tokens), (500_000, 400));
+    run.hear(1, Some(100_000), 100);
+    assert_eq!((run.state.spent().cost_micros, run.state.spent().tokens), (600_000, 500));
+    run.ask(2, Some(400_000), 500).unwrap();
+    assert_eq!(replay(run.state.program(), &run.journal).spent(), run.state.spent());
+}
+
 #[test]
 fn tokens_and_tools_are_counted() {
     let mut run = Run::of(AGENT);
