@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::asked::Listener;
-use super::auth::{Authorized, Keys, is_about_keys};
+use super::auth::{Authorized, Keys, cause, is_about_keys};
 use super::complaints::Complaints;
 use super::config::{Server, Way};
 use super::foreign::{complaint, result};
@@ -307,7 +307,7 @@ impl Connection {
                 let said = complaints.words(process.as_mut());
                 let why = match self.no_key().filter(|_| wants_key(&error)) {
                     Some(why) => why,
-                    None => format!("it did not start: {}{said}", complaint(&error.to_string())),
+                    None => format!("it did not start: {}{said}", complaint(&reason(&error))),
                 };
                 Err(NoStart { how: Some(error), silence: Silence::Server(self.redact(host, &why)) })
             }
@@ -378,6 +378,9 @@ impl Connection {
             ServiceError::TransportSend(error) if is_about_keys(error.error.as_ref()) => {
                 self.no_key().unwrap_or_else(|| "it does not let us in".to_owned())
             }
+            ServiceError::TransportSend(error) => {
+                format!("it was not reached: {}", complaint(&cause(error.error.as_ref())))
+            }
             other => complaint(&other.to_string()),
         }
     }
@@ -393,6 +396,15 @@ impl Connection {
             Some(keys) => host.redact(&keys.redact(text)),
             None => host.redact(text),
         }
+    }
+}
+
+/// Why a server did not start, without what the library calls its parts.
+fn reason(error: &ClientInitializeError) -> String {
+    match error {
+        ClientInitializeError::TransportError { error, .. } => cause(error.error.as_ref()),
+        ClientInitializeError::LegacyFallbackFailed { fallback, .. } => reason(fallback),
+        other => other.to_string(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Words of strangers: names, descriptions, schemas, results. Pure; lets through what can be seen and is short enough,
 //! and never what draws on a terminal or hides from a reader.
 
+use std::error::Error;
+
 use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 use serde_json::Value;
 
@@ -59,6 +61,15 @@ fn cut(text: &str, bytes: usize) -> String {
 pub(crate) fn complaint(text: &str) -> String {
     let line = cut(text, LONGEST_COMPLAINT);
     line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// What lies at the bottom of an error: who called whom on the way is nobody's business.
+pub(super) fn bottom<'e>(error: &'e (dyn Error + 'static)) -> &'e (dyn Error + 'static) {
+    let mut deepest = error;
+    while let Some(deeper) = deepest.source() {
+        deepest = deeper;
+    }
+    deepest
 }
 
 /// What a tool is said to do.

@@ -223,10 +223,15 @@ agent = {{ prompt = "Ask.", model = "scripted/model.toml", mcp = {{ far = {{ url
 
     // Without the server, without the key, and without leave.
     let gone = lab.say_with(&key, &args).ends(1);
-    gone.mentions("the server of tools `far`");
+    gone.mentions("the server of tools `far`: it did not start: Connection refused").conceals("rmcp::");
     let tools = Tools::start();
     lab.blueprint("ask", &node.replace(url_of(&node), &tools.url));
     lab.say_with(&[("KEY", "Bearer wrong")], &args).ends(1).mentions("the server of tools `far`");
+    // A name is decided by what it stands for, and the reason is said.
+    lab.blueprint("ask", &node.replace(url_of(&node), &tools.url.replace("127.0.0.1", "localhost")));
+    let inside = lab.say_with(&key, &args).ends(1);
+    inside.mentions("did not start").mentions("stands for 127.0.0.1, an address of this machine");
+    lab.blueprint("ask", &node.replace(url_of(&node), &tools.url));
     lab.settings("");
     lab.say_with(&key, &args).ends(1).mentions("nothing was sent").mentions("is an address of this machine");
     let failure = lab.show(&lab.run(), "ask")["failure"].clone();

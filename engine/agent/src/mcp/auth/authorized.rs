@@ -12,6 +12,7 @@ use rmcp::transport::streamable_http_client::{
 };
 
 use super::keys::{Keys, Token};
+use crate::mcp::foreign::bottom;
 
 /// How often one request is made.
 const MOST_TRIES: u32 = 4;
@@ -88,6 +89,14 @@ fn wants(error: &Failure) -> Option<(Wants, String)> {
 /// Whether a failure is about keys, so that what is known about these says more than it does.
 pub(in crate::mcp) fn is_about_keys(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
     error.downcast_ref::<Failure>().is_some_and(|failure| wants(failure).is_some())
+}
+
+/// What lies at the bottom of a failure of a transport. The library does not pass on what its client said.
+pub(in crate::mcp) fn cause(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    match error.downcast_ref::<Failure>() {
+        Some(Failure::Client(error)) => bottom(error).to_string(),
+        _ => bottom(error).to_string(),
+    }
 }
 
 impl StreamableHttpClient for Authorized {

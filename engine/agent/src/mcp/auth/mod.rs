@@ -15,5 +15,5 @@ mod authorized;
 pub use flow::{LoginError, LoginRequest, login};
 pub use login::{Login, LoginFileError};
 
-pub(super) use authorized::{Authorized, is_about_keys};
+pub(super) use authorized::{Authorized, cause, is_about_keys};
 pub(super) use keys::Keys;

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::seen::Seen;
 use crate::mcp::address::{ServerUrl, is_here, is_safe};
-use crate::mcp::foreign::complaint;
+use crate::mcp::foreign::{bottom, complaint};
 use crate::mcp::outside::Outside;
 
 /// The longest answer, in bytes.
@@ -119,11 +119,7 @@ impl Wire {
         host: &str,
     ) -> Result<http::Response<Vec<u8>>, WireError> {
         let silent = |error: reqwest::Error| {
-            let mut deepest = error.source();
-            while let Some(deeper) = deepest.and_then(|error| error.source()) {
-                deepest = Some(deeper);
-            }
-            let deepest = deepest.map(|error| format!(": {error}")).unwrap_or_default();
+            let deepest = error.source().map(|error| format!(": {}", bottom(error))).unwrap_or_default();
             // The address may hold what was asked for.
             let why = format!("{}{deepest}", error.without_url());
             WireError::Silent { host: host.to_owned(), why: complaint(&why) }
