@@ -42,6 +42,7 @@ pub struct Attestation {
 
 impl Attestation {
     /// Claims nothing: no isolation, no limit in force.
+    #[cfg(feature = "host")]
     pub(crate) fn unisolated(backend: Backend) -> Self {
         Self {
             backend,
@@ -187,6 +188,7 @@ pub struct Enforcement {
 
 impl Enforcement {
     /// No limit is in force.
+    #[cfg(feature = "host")]
     pub(crate) const NONE: Self = Self {
         memory: Enforcer::Nothing,
         pids: Enforcer::Nothing,

@@ -3,9 +3,11 @@
 
 mod attestation;
 mod contract;
+#[cfg(feature = "host")]
 pub mod egress;
 mod error;
 mod guest;
+#[cfg(feature = "host")]
 mod host;
 mod kernel;
 mod launcher;
@@ -20,6 +22,7 @@ pub use contract::{
     Usage, WorkspaceMode, WorkspaceMount,
 };
 pub use error::{ExecError, StartError};
+#[cfg(feature = "host")]
 pub use host::{Launcher, ProbeReport, Sandbox, Verdict, probe, probe_with, sweep_leftovers};
 pub use launcher::{HIDDEN_ARGUMENT, launcher_main};
 pub use wire::Stage;

@@ -4,10 +4,7 @@
 use std::io;
 
 use serde::Serialize;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    process::{ChildStdin, ChildStdout},
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use crate::wire::{self, Decoder, Frame, FrameError, Kind};
 
@@ -30,16 +27,21 @@ pub(super) enum Broken {
     Io(io::Error),
 }
 
+/// Bytes from a guest, whatever carries them.
+pub(super) type Incomings = Box<dyn AsyncRead + Send + Unpin>;
+
+/// Bytes to a guest, whatever carries them.
+pub(super) type Outgoings = Box<dyn AsyncWrite + Send + Unpin>;
+
 /// Frames from the guest.
-#[derive(Debug)]
 pub(super) struct Reader {
-    pipe: ChildStdout,
+    pipe: Incomings,
     decoder: Decoder,
     buffer: Box<[u8]>,
 }
 
 impl Reader {
-    pub(super) fn new(pipe: ChildStdout) -> Self {
+    pub(super) fn new(pipe: Incomings) -> Self {
         Self { pipe, decoder: Decoder::new(), buffer: vec![0; READ_BYTES].into_boxed_slice() }
     }
 
@@ -58,15 +60,14 @@ impl Reader {
 }
 
 /// Frames to the guest.
-#[derive(Debug)]
 pub(super) struct Writer {
-    pipe: Option<ChildStdin>,
+    pipe: Option<Outgoings>,
     waiting: Vec<u8>,
     written: usize,
 }
 
 impl Writer {
-    pub(super) fn new(pipe: ChildStdin) -> Self {
+    pub(super) fn new(pipe: Outgoings) -> Self {
         Self { pipe: Some(pipe), waiting: Vec::new(), written: 0 }
     }
 

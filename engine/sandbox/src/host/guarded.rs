@@ -2,17 +2,14 @@
 //! Trusts the guest for nothing that matters to the host: time, output and death are watched here as well.
 
 use std::{
+    fmt,
     future::Future,
-    path::PathBuf,
     pin::pin,
-    process::Stdio,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use tokio::{
-    io::AsyncReadExt,
-    process::{Child, ChildStderr, Command},
     sync::mpsc,
     time::{self, Instant},
 };
@@ -26,8 +23,8 @@ use crate::{
         accounting::Counters,
         channel::{Broken, Incoming, Reader, Writer},
         flow::{Cap, Input, Progress},
+        vessel::{Launched, Vessel},
     },
-    launcher::{HIDDEN_ARGUMENT, remove_groups},
     wire::{
         Boot, BootBackend, Cause, End, ExitReport, Failure, Frame, Hello, Kind, PROTOCOL_VERSION, Ready,
         Request, StopRequest,
@@ -40,20 +37,13 @@ const START_TIME: Duration = Duration::from_secs(20);
 /// Time the guest may take beyond what it was given, before it is killed with everything inside.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Error text of a builder that is kept, in bytes.
-const COMPLAINT_BYTES: u64 = 4096;
-
 /// A sandbox with a guest.
-#[derive(Debug)]
 pub(super) struct Guarded {
-    builder: Child,
-    complaints: ChildStderr,
+    vessel: Vessel,
     reader: Reader,
     writer: Writer,
     attestation: Attestation,
     limits: Limits,
-    name: String,
-    control_groups: Vec<PathBuf>,
     last_stream: u32,
     state: State,
 }
@@ -63,6 +53,17 @@ enum State {
     Idle,
     Busy,
     Over,
+}
+
+impl fmt::Debug for Guarded {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { vessel, attestation, state, .. } = self;
+        out.debug_struct("Guarded")
+            .field("vessel", vessel)
+            .field("attestation", attestation)
+            .field("state", state)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Guarded {
@@ -92,22 +93,6 @@ impl Guarded {
             let what = "a workspace whose changes are thrown away".to_owned();
             return Err(StartError::Unsupported { backend, what });
         }
-        let failed = |source| StartError::Spawn { program: launcher.program().to_owned(), source };
-        let mut child = Command::new(launcher.program())
-            .arg(HIDDEN_ARGUMENT)
-            .env_clear()
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            // What a terminal sends to our group must reach us alone; we decide when a sandbox ends.
-            .process_group(0)
-            .spawn()
-            .map_err(failed)?;
-        let (Some(stdin), Some(stdout), Some(stderr)) =
-            (child.stdin.take(), child.stdout.take(), child.stderr.take())
-        else {
-            return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
-        };
         let boot = Boot {
             backend: if backend == Backend::Bubblewrap {
                 BootBackend::Bubblewrap
@@ -118,24 +103,23 @@ impl Guarded {
             name: unique_name(),
             // Only bubblewrap mounts the program; ours goes on as it is, even if its file was replaced meanwhile.
             guest: match backend {
-                Backend::Bubblewrap => launcher.resolved().map_err(failed)?,
+                Backend::Bubblewrap => launcher
+                    .resolved()
+                    .map_err(|source| StartError::Spawn { program: launcher.program().to_owned(), source })?,
                 Backend::Process | Backend::None => launcher.program().to_owned(),
             },
         };
+        let (launched, incomings, outgoings) = Launched::spawn(launcher, boot.name.clone())?;
         let mut sandbox = Self {
-            builder: child,
-            complaints: stderr,
-            reader: Reader::new(stdout),
-            writer: Writer::new(stdin),
+            vessel: Vessel::Launched(launched),
+            reader: Reader::new(incomings),
+            writer: Writer::new(outgoings),
             attestation: Attestation::unisolated(backend),
-            name: boot.name.clone(),
             limits: spec.limits,
-            control_groups: Vec::new(),
             last_stream: 0,
             state: State::Idle,
         };
-        let bad = StartError::BadSpec;
-        sandbox.writer.queue_json(Kind::Boot, 0, &boot).map_err(bad)?;
+        sandbox.writer.queue_json(Kind::Boot, 0, &boot).map_err(StartError::BadSpec)?;
         Ok(sandbox)
     }
 
@@ -146,7 +130,7 @@ impl Guarded {
         self.writer.flush().await;
         let frame = match self.reader.next().await {
             Ok(Incoming::Frame(frame)) => frame,
-            Ok(Incoming::Closed) => return Err(StartError::Died(self.complaint().await)),
+            Ok(Incoming::Closed) => return Err(StartError::Died(self.vessel.complaint().await)),
             Err(Broken::Frame(error)) => return Err(error.into()),
             Err(Broken::Io(error)) => return Err(StartError::Channel(error)),
         };
@@ -158,10 +142,7 @@ impl Guarded {
                     return Err(StartError::Protocol("the answer is not for this greeting".to_owned()));
                 }
                 self.attestation = ready.attestation;
-                // Only directories that are named after this sandbox: we are going to remove them.
-                let ours =
-                    |group: &PathBuf| group.starts_with("/sys/fs/cgroup") && group.ends_with(&self.name);
-                self.control_groups = ready.control_groups.into_iter().filter(ours).collect();
+                self.vessel.learn_groups(ready.control_groups);
                 Ok(())
             }
             Kind::Error => Err(serde_json::from_slice::<Failure>(&frame.payload).map_err(malformed)?.into()),
@@ -218,7 +199,7 @@ impl Guarded {
             output_bytes: self.limits.output_bytes,
         };
         self.writer.queue_json(Kind::Exec, stream, &request).map_err(ExecError::BadCommand)?;
-        let before = Counters::read(&self.control_groups);
+        let before = self.vessel.counters();
         let started = Instant::now();
         let mut input = Input::new(exec.stdin, input);
         let mut progress = Progress { kept: 0, cap: self.limits.output_bytes, pending: None };
@@ -244,7 +225,7 @@ impl Guarded {
                         Kind::StdinCredit => input.grant(&frame.payload)?,
                         Kind::Exit => {
                             let report: ExitReport = parse(&frame)?;
-                            let counted = Counters::read(&self.control_groups).since(before);
+                            let counted = self.vessel.counters().since(before);
                             return Ok(Driven::Whole(conclude(&report, asked, counted)));
                         }
                         Kind::Error => return Err(parse::<Failure>(&frame)?.into()),
@@ -256,7 +237,7 @@ impl Guarded {
                     // Late words about an earlier command.
                     Ok(Incoming::Frame(_)) => {}
                     Ok(Incoming::Closed) => {
-                        let counted = Counters::read(&self.control_groups).since(before);
+                        let counted = self.vessel.counters().since(before);
                         let status = match asked {
                             Some(status) => status,
                             None if counted.memory_kills > 0 => Status::MemoryLimit,
@@ -308,30 +289,7 @@ impl Guarded {
     async fn end(&mut self) {
         self.state = State::Over;
         self.writer.close();
-        if time::timeout(PATIENCE, self.builder.wait()).await.is_err() {
-            drop(self.builder.start_kill());
-            drop(self.builder.wait().await);
-            // Its first process dies with it, and the channel's other end with that.
-            let gone = async { while matches!(self.reader.next().await, Ok(Incoming::Frame(_))) {} };
-            drop(time::timeout(PATIENCE, gone).await);
-        }
-        let left: Vec<_> = self.control_groups.iter().filter(|group| group.exists()).cloned().collect();
-        if !left.is_empty() {
-            drop(tokio::task::spawn_blocking(move || remove_groups(&left)).await);
-        }
-    }
-
-    /// What the builder said before it went away.
-    async fn complaint(&mut self) -> String {
-        let mut text = Vec::new();
-        let mut complaints = (&mut self.complaints).take(COMPLAINT_BYTES);
-        let complete = time::timeout(PATIENCE, complaints.read_to_end(&mut text)).await.is_ok();
-        if !complete || text.is_empty() {
-            return String::new();
-        }
-        let line: String =
-            String::from_utf8_lossy(&text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        format!(" ({})", line.trim())
+        self.vessel.end(&mut self.reader).await;
     }
 }
 

@@ -12,6 +12,7 @@ mod launcher;
 mod probe;
 mod sandbox;
 mod sweep;
+mod vessel;
 
 pub use launcher::Launcher;
 pub use probe::{ProbeReport, Verdict, probe, probe_with};

@@ -11,6 +11,7 @@ mod process;
 mod sources;
 mod view;
 
+#[cfg(feature = "host")]
 pub(crate) use cgroup::remove_groups;
 pub(crate) use entry::report;
 pub use entry::{HIDDEN_ARGUMENT, launcher_main};

@@ -1,0 +1,141 @@
+//! What a guest lives in, seen from outside: the part that is ended from here when the guest does not end by itself.
+//! Must end everything inside whatever the guest does, and says nothing about commands.
+
+use std::{fmt, path::PathBuf, process::Stdio, time::Duration};
+
+use tokio::{
+    io::AsyncReadExt,
+    process::{Child, ChildStderr, Command},
+    time,
+};
+
+use crate::{
+    error::StartError,
+    host::{
+        Launcher,
+        accounting::Counters,
+        channel::{Incoming, Incomings, Outgoings, Reader},
+    },
+    launcher::{HIDDEN_ARGUMENT, remove_groups},
+};
+
+/// Time a vessel may take to end by itself once its channel is closed.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Error text of a builder that is kept, in bytes.
+const COMPLAINT_BYTES: u64 = 4096;
+
+/// What a guest lives in.
+pub(super) enum Vessel {
+    /// A child process of ours that built it and waits outside.
+    Launched(Launched),
+}
+
+impl fmt::Debug for Vessel {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Launched(launched) => launched.fmt(out),
+        }
+    }
+}
+
+impl Vessel {
+    /// Takes note of the control groups the guest says it is in.
+    pub(super) fn learn_groups(&mut self, groups: Vec<PathBuf>) {
+        match self {
+            Self::Launched(launched) => launched.learn_groups(groups),
+        }
+    }
+
+    /// What was counted about it so far.
+    pub(super) fn counters(&self) -> Counters {
+        match self {
+            Self::Launched(launched) => Counters::read(&launched.control_groups),
+        }
+    }
+
+    /// Ends it with everything inside, and waits until that has happened. The channel to it was closed before.
+    pub(super) async fn end(&mut self, reader: &mut Reader) {
+        match self {
+            Self::Launched(launched) => launched.end(reader).await,
+        }
+    }
+
+    /// What its builder said before it went away; empty, or words in brackets with a space in front.
+    pub(super) async fn complaint(&mut self) -> String {
+        match self {
+            Self::Launched(launched) => launched.complaint().await,
+        }
+    }
+}
+
+/// A launcher of ours, and what it leaves to remove.
+#[derive(Debug)]
+pub(super) struct Launched {
+    builder: Child,
+    complaints: ChildStderr,
+    name: String,
+    control_groups: Vec<PathBuf>,
+}
+
+impl Launched {
+    /// Starts a launcher for the sandbox of this name, and gives both ends of its channel.
+    pub(super) fn spawn(
+        launcher: &Launcher,
+        name: String,
+    ) -> Result<(Self, Incomings, Outgoings), StartError> {
+        let failed = |source| StartError::Spawn { program: launcher.program().to_owned(), source };
+        let mut builder = Command::new(launcher.program())
+            .arg(HIDDEN_ARGUMENT)
+            .env_clear()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // What a terminal sends to our group must reach us alone; we decide when a sandbox ends.
+            .process_group(0)
+            .spawn()
+            .map_err(failed)?;
+        let (Some(stdin), Some(stdout), Some(complaints)) =
+            (builder.stdin.take(), builder.stdout.take(), builder.stderr.take())
+        else {
+            return Err(failed(std::io::ErrorKind::BrokenPipe.into()));
+        };
+        let launched = Self { builder, complaints, name, control_groups: Vec::new() };
+        Ok((launched, Box::new(stdout), Box::new(stdin)))
+    }
+
+    fn learn_groups(&mut self, groups: Vec<PathBuf>) {
+        // Only directories that are named after this sandbox: we are going to remove them.
+        let ours = |group: &PathBuf| group.starts_with("/sys/fs/cgroup") && group.ends_with(&self.name);
+        self.control_groups = groups.into_iter().filter(ours).collect();
+    }
+
+    async fn end(&mut self, reader: &mut Reader) {
+        if time::timeout(PATIENCE, self.builder.wait()).await.is_err() {
+            drop(self.builder.start_kill());
+            drop(self.builder.wait().await);
+            // Its first process dies with it, and the channel's other end with that.
+            let gone = async { while matches!(reader.next().await, Ok(Incoming::Frame(_))) {} };
+            drop(time::timeout(PATIENCE, gone).await);
+        }
+        let left: Vec<_> = self.control_groups.iter().filter(|group| group.exists()).cloned().collect();
+        if !left.is_empty() {
+            drop(tokio::task::spawn_blocking(move || remove_groups(&left)).await);
+        }
+    }
+
+    async fn complaint(&mut self) -> String {
+        let mut text = Vec::new();
+        let mut complaints = (&mut self.complaints).take(COMPLAINT_BYTES);
+        let complete = time::timeout(PATIENCE, complaints.read_to_end(&mut text)).await.is_ok();
+        if complete { bracketed(&text) } else { String::new() }
+    }
+}
+
+/// A builder's words for an error message: one line, in brackets, without anything a terminal would act on.
+fn bracketed(text: &[u8]) -> String {
+    let line: String =
+        String::from_utf8_lossy(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = line.trim();
+    if line.is_empty() { String::new() } else { format!(" ({line})") }
+}
