@@ -38,6 +38,23 @@ pub struct Attestation {
     pub mounts: Vec<MountNote>,
     /// What enforces each limit.
     pub limits: Enforcement,
+    /// The container engine and its runtime, if that built it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
+    /// How the kernel that answers commands names itself, if it is a program of its own and not the machine's kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_space_kernel: Option<String>,
+}
+
+/// An OCI runtime as the run used it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtime {
+    /// The engine's name for it.
+    pub name: String,
+    /// The engine's version.
+    pub engine: String,
+    /// The image commands saw as their base system, by digest; "host" for this machine's own, read-only.
+    pub image: String,
 }
 
 impl Attestation {
@@ -59,6 +76,8 @@ impl Attestation {
             workspace_owner: WorkspaceOwner::NoWorkspace,
             mounts: Vec::new(),
             limits: Enforcement::NONE,
+            runtime: None,
+            user_space_kernel: None,
         }
     }
 }

@@ -20,21 +20,37 @@ pub enum Backend {
     Process,
     /// `/usr/bin/bwrap` builds the namespaces; our guest confines the commands.
     Bubblewrap,
+    /// A container of the Docker engine, under the plain OCI runtime.
+    Container,
+    /// A container of the Docker engine, under gVisor: commands talk to a kernel that is a program of its own.
+    Gvisor,
     /// No isolation: a direct child process of the caller.
     None,
 }
 
 impl Backend {
     /// Every backend, strongest first.
-    pub const ALL: [Self; 3] = [Self::Process, Self::Bubblewrap, Self::None];
+    pub const ALL: [Self; 5] = [Self::Gvisor, Self::Container, Self::Process, Self::Bubblewrap, Self::None];
 
     /// The name used in configuration and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Process => "process",
             Self::Bubblewrap => "bubblewrap",
+            Self::Container => "container",
+            Self::Gvisor => "gvisor",
             Self::None => "none",
         }
+    }
+
+    /// Whether what commands write to a workspace can be thrown away by the sandbox itself.
+    pub fn discards(self) -> bool {
+        self == Self::Process
+    }
+
+    /// Whether the Docker engine makes it.
+    pub fn is_container(self) -> bool {
+        matches!(self, Self::Container | Self::Gvisor)
     }
 }
 
@@ -51,6 +67,8 @@ pub struct Spec {
     pub tmp_bytes: u64,
     /// Limits of every command.
     pub limits: Limits,
+    /// The base system that commands see.
+    pub image: Image,
     /// Host name inside.
     pub hostname: String,
     /// Whose identity commands have on the host when the caller is root. Other callers keep their own.
@@ -64,10 +82,22 @@ impl Default for Spec {
             read_only: Vec::new(),
             tmp_bytes: 256 << 20,
             limits: Limits::default(),
+            image: Image::Host,
             hostname: "sandbox".to_owned(),
             host_ids: HostIds::default(),
         }
     }
+}
+
+/// The base system of a sandbox: the programs and libraries that commands find.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Image {
+    /// That of this machine, read-only: `/usr` and what belongs to it, never `/home`, `/root`, `/var` or accounts.
+    #[default]
+    Host,
+    /// An image of the container engine, best named by digest: `NAME@sha256:…`. Only containers can show one.
+    Named(String),
 }
 
 /// A directory of the host that commands work in.

@@ -52,6 +52,65 @@ pub enum StartError {
         /// What to do about it.
         advice: &'static str,
     },
+    /// The container engine does not answer.
+    #[error(
+        "the container engine at `{host}` cannot be used: {reason}; start Docker, name its socket in `DOCKER_HOST`, and \
+         be a user who may open it"
+    )]
+    NoEngine {
+        /// Its address.
+        host: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The engine lacks the runtime.
+    #[error(
+        "the container engine has no runtime `{runtime}` (it has: {known}); install it and name it under `runtimes` in \
+         the engine's `daemon.json`; nothing weaker was used instead"
+    )]
+    NoRuntime {
+        /// The engine's name for what is missing.
+        runtime: String,
+        /// What it has.
+        known: String,
+    },
+    /// There is no such image.
+    #[error("the image `{image}` cannot be used: {reason}")]
+    NoImage {
+        /// Its name.
+        image: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The engine refused a request.
+    #[error("the container engine did not {what}")]
+    Engine {
+        /// What was asked of it.
+        what: &'static str,
+        /// What it said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The engine made something else than what was ordered.
+    #[error("the container is not what was ordered: {0}; it was removed before anything ran")]
+    NotAsOrdered(String),
+    /// A limit that was ordered is not enforced.
+    #[error(
+        "the limit of {limit} is not in force in the container; the engine may lack the control group for it (rootless \
+         engines need version 2 with delegation)"
+    )]
+    NotInForce {
+        /// Which.
+        limit: &'static str,
+    },
+    /// What answers inside is not what the backend promises.
+    #[error("the sandbox is not what the backend `{backend}` promises: {what}", backend = backend.name())]
+    NotWhatItSays {
+        /// The backend.
+        backend: Backend,
+        /// What is missing.
+        what: &'static str,
+    },
     /// The builder went away without a word.
     #[error("the sandbox ended before it was ready{0}")]
     Died(String),
@@ -64,6 +123,22 @@ pub enum StartError {
     /// The channel to it broke.
     #[error("the channel to the sandbox broke")]
     Channel(#[source] io::Error),
+}
+
+/// An error with what caused it, in one line.
+#[cfg(feature = "host")]
+pub(crate) fn described(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let more = cause.to_string();
+        // Some errors repeat their cause.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = cause.source();
+    }
+    text
 }
 
 /// Why a command could not be carried through. Its outcome is unknown; the sandbox is over.

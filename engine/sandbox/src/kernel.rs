@@ -117,19 +117,47 @@ pub(crate) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result
 /// Marks every descriptor from 3 up to be closed by the next `exec`.
 pub(crate) fn close_others_on_exec() -> io::Result<()> {
     // SAFETY: takes three integers; changes flags of our own descriptors only.
-    check(unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
+    let marked =
+        check(unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) });
+    match marked {
+        Ok(_) => Ok(()),
+        // A kernel that has the call and not the flag: gVisor.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => close_each_on_exec(),
+        Err(error) => Err(error),
+    }
+}
+
+fn close_each_on_exec() -> io::Result<()> {
+    let listed = std::fs::read_dir("/proc/self/fd")?.collect::<io::Result<Vec<_>>>()?;
+    for number in listed.iter().filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok()) {
+        if number < 3 {
+            continue;
+        }
+        // SAFETY: takes integers only; changes a flag of one of our own descriptors.
+        let done = unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        // The listing's own descriptor is closed by now.
+        if let Err(error) = check(libc::c_long::from(done))
+            && error.raw_os_error() != Some(libc::EBADF)
+        {
+            return Err(error);
+        }
+    }
     Ok(())
 }
 
-/// Gives up every capability of this process, now and after any `exec`.
-pub(crate) fn drop_capabilities() -> io::Result<()> {
+/// The capabilities a guest needs to run commands as another user and to end them: `CAP_KILL`, `CAP_SETGID`,
+/// `CAP_SETUID`.
+pub(crate) const BECOME_ANOTHER: [u32; 3] = [5, 6, 7];
+
+/// Gives up every capability of this process but these, now and after any `exec`. None can be gained.
+pub(crate) fn keep_capabilities(kept: &[u32]) -> io::Result<()> {
     #[repr(C)]
     struct Header {
         version: u32,
         pid: i32,
     }
     const VERSION_3: u32 = 0x2008_0522;
-    for capability in 0..64 {
+    for capability in (0..64).filter(|capability| !kept.contains(capability)) {
         // SAFETY: takes integers only.
         let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
         if dropped < 0 {
@@ -143,14 +171,31 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
         }
     }
     // SAFETY: takes integers only.
-    check(libc::c_long::from(unsafe {
+    let cleared = check(libc::c_long::from(unsafe {
         libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    }))?;
+    }));
+    // A kernel without that set has nothing to clear; elsewhere the empty inheritable set below clears it again.
+    cleared
+        .map(|_| ())
+        .or_else(|error| if error.raw_os_error() == Some(libc::EINVAL) { Ok(()) } else { Err(error) })?;
     let header = Header { version: VERSION_3, pid: 0 };
-    let empty = [[0_u32; 3]; 2];
+    let bits = kept.iter().fold(0_u32, |bits, capability| bits | 1 << capability);
+    // Effective and permitted, never inheritable.
+    let sets = [[bits, bits, 0], [0; 3]];
     // SAFETY: version 3 of the call reads one header and two triples of words; both live through it.
-    check(unsafe { libc::syscall(libc::SYS_capset, ptr::from_ref(&header), empty.as_ptr()) })?;
+    check(unsafe { libc::syscall(libc::SYS_capset, ptr::from_ref(&header), sets.as_ptr()) })?;
     Ok(())
+}
+
+/// The beginning of the kernel's own log, if it lets us read it. Only kernels that are programs do.
+pub(crate) fn first_words() -> Option<String> {
+    const READ_ALL: libc::c_int = 3;
+    let mut text = vec![0_u8; 4096];
+    // SAFETY: the kernel writes at most the length it is told, which is that of the buffer.
+    let count = unsafe { libc::klogctl(READ_ALL, text.as_mut_ptr().cast(), text.len() as libc::c_int) };
+    text.truncate(usize::try_from(count).ok()?);
+    let text = String::from_utf8_lossy(&text).into_owned();
+    text.lines().next().map(|line| line.chars().filter(|c| !c.is_control()).collect())
 }
 
 /// The Landlock ABI of this kernel, or the reason there is none.

@@ -4,6 +4,8 @@
 mod attestation;
 mod contract;
 #[cfg(feature = "host")]
+mod docker;
+#[cfg(feature = "host")]
 pub mod egress;
 mod error;
 mod guest;
@@ -15,12 +17,14 @@ pub mod wire;
 
 pub use attestation::{
     Applied, Attestation, Enforcement, Enforcer, Isolation, MountAccess, MountNote, Network, ProcView,
-    WorkspaceOwner,
+    Runtime, WorkspaceOwner,
 };
 pub use contract::{
-    Backend, Ended, Exec, HOME, HostIds, Limits, NotStarted, Output, ReadOnlyMount, Spec, Status, Stream,
-    Usage, WorkspaceMode, WorkspaceMount,
+    Backend, Ended, Exec, HOME, HostIds, Image, Limits, NotStarted, Output, ReadOnlyMount, Spec, Status,
+    Stream, Usage, WorkspaceMode, WorkspaceMount,
 };
+#[cfg(feature = "host")]
+pub use docker::{DaemonFacts, DockerSettings, sweep_containers};
 pub use error::{ExecError, StartError};
 #[cfg(feature = "host")]
 pub use host::{Launcher, ProbeReport, Sandbox, Verdict, probe, probe_with, sweep_leftovers};

@@ -19,25 +19,28 @@ use crate::{
 /// Rules made once and put on every command.
 #[derive(Debug)]
 pub(super) struct Rules {
-    ruleset: RulesetCreated,
+    /// None where the kernel has none to offer, which the attestation then says.
+    ruleset: Option<RulesetCreated>,
 }
 
 impl Rules {
     /// Reading and running everything in view; writing only where writing was granted.
     pub(super) fn prepare(attestation: &Attestation) -> Result<Self, Failure> {
-        let abi = supported(enforced_abi()?)?;
+        let Some(abi) = attestation.landlock_abi else { return Ok(Self { ruleset: None }) };
+        let abi = supported(abi)?;
         let writable = attestation
             .mounts
             .iter()
             .filter(|mount| mount.access != MountAccess::ReadOnly)
             .map(|mount| mount.inside.clone())
             .chain(["/tmp", HOME, "/dev/shm", "/dev/pts"].map(PathBuf::from));
-        Ok(Self { ruleset: build(abi, writable)? })
+        Ok(Self { ruleset: Some(build(abi, writable)?) })
     }
 
     /// Confines this process and everything it starts.
     pub(super) fn apply(&self) -> Result<(), Failure> {
-        let ruleset = self.ruleset.try_clone().during(Stage::Landlock, "the rules cannot be used")?;
+        let Some(ruleset) = &self.ruleset else { return Ok(()) };
+        let ruleset = ruleset.try_clone().during(Stage::Landlock, "the rules cannot be used")?;
         let status = ruleset
             .restrict_self()
             .map_err(|error| fault(Stage::Landlock, format!("the rules cannot be applied: {error}")))?;

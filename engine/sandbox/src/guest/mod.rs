@@ -10,4 +10,10 @@ mod spawn;
 mod watch;
 
 pub(crate) use confine::enforced_abi;
-pub(crate) use serve::{Settings, control_group_namespace, kernel_release, serve, serve_inside};
+#[cfg(feature = "host")]
+pub(crate) use seccomp::call_names;
+#[cfg(feature = "host")]
+pub(crate) use serve::{CANARY, CANARY_FILE};
+pub(crate) use serve::{
+    Settings, control_group_namespace, kernel_release, serve, serve_carried, serve_inside,
+};

@@ -63,17 +63,25 @@ pub(super) fn program(affinity: Affinity) -> Vec<sock_filter> {
     if affinity == Affinity::Fixed {
         out.extend([jump(BPF_JEQ, libc::SYS_sched_setaffinity as u32, 0, 1), refuse(libc::EPERM)]);
     }
-    for (call, verdict) in calls::JUDGED {
+    for ((call, _), verdict) in calls::JUDGED {
         judge(*call, *verdict, &mut out);
     }
     for call in calls::FORBIDDEN {
         judge(*call, Verdict::Refuse(libc::EPERM), &mut out);
     }
-    for call in calls::ALLOWED {
+    for (call, _) in calls::ALLOWED {
         out.extend([jump(BPF_JEQ, *call as u32, 0, 1), give(SECCOMP_RET_ALLOW)]);
     }
     out.push(refuse(libc::ENOSYS));
     out
+}
+
+/// The names of all calls that commands may make, with whatever arguments.
+#[cfg(feature = "host")]
+pub(crate) fn call_names() -> impl Iterator<Item = &'static str> {
+    let judged = calls::JUDGED.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::Refuse(_)));
+    let names = judged.map(|((_, name), _)| *name).chain(calls::ALLOWED.iter().map(|(_, name)| *name));
+    names.map(|name| name.strip_prefix("SYS_").unwrap_or(name))
 }
 
 fn judge(call: c_long, verdict: Verdict, out: &mut Vec<sock_filter>) {

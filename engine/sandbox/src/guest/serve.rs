@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     attestation::{Applied, Attestation, Enforcer},
-    contract::{Limits, Usage},
+    contract::{HostIds, Limits, Usage},
     guest::{
         channel::{Channel, Host},
         command::Command,
@@ -44,6 +44,12 @@ use crate::{
     },
 };
 
+/// A folder of the host that is shown read-only to prove that this means something.
+pub(crate) const CANARY: &str = "/.canary";
+
+/// The file in it that the guest tries to empty.
+pub(crate) const CANARY_FILE: &str = "whole";
+
 /// What the guest must know about the sandbox it is in.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Settings {
@@ -51,6 +57,8 @@ pub(crate) struct Settings {
     pub(crate) attestation: Attestation,
     pub(crate) control_groups: Vec<PathBuf>,
     pub(crate) outer_cgroup_namespace: PathBuf,
+    /// Who commands are, where that is not who the guest is: it keeps what it takes to become them and to kill them.
+    pub(crate) step: Option<HostIds>,
 }
 
 /// The release of the running kernel.
@@ -70,6 +78,28 @@ pub(crate) fn serve_inside(number: &OsStr) -> Result<ExitCode, Failure> {
     facts.inside_uid = unistd::geteuid().as_raw();
     let own = control_group_namespace().during(Stage::Namespaces, "the namespaces cannot be told apart")?;
     facts.cgroup_namespace = if own == settings.outer_cgroup_namespace { Applied::No } else { Applied::Yes };
+    Ok(serve(settings))
+}
+
+/// Serves inside a sandbox that another program built and carried us into. The host tells what is known about it.
+pub(crate) fn serve_carried(mut settings: Settings) -> Result<ExitCode, Failure> {
+    // The host looks whether this changed anything; from in here a lie looks like a refusal.
+    drop(
+        fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(Path::new(CANARY).join(CANARY_FILE)),
+    );
+    let facts = &mut settings.attestation;
+    facts.kernel = kernel_release();
+    facts.user_space_kernel = kernel::first_words().filter(|words| words.contains("gVisor"));
+    // That kernel has no Landlock, and no file of the machine that could be reached by its absence.
+    facts.landlock_abi = if facts.user_space_kernel.is_some() { None } else { Some(enforced_abi()?) };
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let hidden = !groups.is_empty() && groups.lines().all(|line| line.ends_with(":/"));
+    facts.cgroup_namespace =
+        if hidden || facts.user_space_kernel.is_some() { Applied::Yes } else { Applied::No };
     Ok(serve(settings))
 }
 
@@ -116,7 +146,8 @@ impl Guest {
         }
         // Commands run as the same user: without this they could read our memory and write our pipes.
         prctl::set_dumpable(false).during(Stage::Guest, "the guest cannot be protected")?;
-        kernel::drop_capabilities().during(Stage::Privileges, "capabilities cannot be dropped")?;
+        let kept: &[u32] = if settings.step.is_some() { &kernel::BECOME_ANOTHER } else { &[] };
+        kernel::keep_capabilities(kept).during(Stage::Privileges, "capabilities cannot be dropped")?;
         prctl::set_no_new_privs().during(Stage::Privileges, "gaining privileges cannot be ruled out")?;
         let mut signals = SigSet::empty();
         signals.add(Signal::SIGCHLD);
@@ -140,6 +171,8 @@ impl Guest {
             limits: settings.limits,
             enforcement,
             rules: Rules::prepare(&settings.attestation)?,
+            shared_user: settings.attestation.runtime.is_some(),
+            step: settings.step,
             filter: seccomp::program(affinity),
         };
         Ok(Self { settings, confinement, channel, ended, command: None, next_watch: Instant::now() })

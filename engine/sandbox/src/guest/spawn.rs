@@ -18,13 +18,13 @@ use nix::{
         resource::{self, Resource},
         stat::Mode,
     },
-    unistd::{self, Pid},
+    unistd::{self, Gid, Pid, Uid},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     attestation::{Enforcement, Enforcer},
-    contract::Limits,
+    contract::{HostIds, Limits},
     guest::{channel, confine::Rules},
     kernel::{self, Side},
     launcher::{During, fault},
@@ -41,6 +41,10 @@ pub(super) struct Confinement {
     pub(super) enforcement: Enforcement,
     pub(super) rules: Rules,
     pub(super) filter: Vec<sock_filter>,
+    /// Whether commands are a user that others on the machine may be as well.
+    pub(super) shared_user: bool,
+    /// Who commands become, if not who we are.
+    pub(super) step: Option<HostIds>,
 }
 
 /// A command that runs.
@@ -121,6 +125,7 @@ pub(super) fn spawn(request: &Request, confinement: &Confinement) -> Result<Spaw
     let program = Program::of(request)?;
     let pipe = || unistd::pipe2(OFlag::O_CLOEXEC).during(Stage::Spawn, "no pipe can be made");
     let (verdict_read, verdict_write) = pipe()?;
+    let made_for = Acting::as_user(confinement.step)?;
     let (stdout, out) = pipe()?;
     let (stderr, err) = pipe()?;
     let (input, stdin) = if request.stdin {
@@ -131,6 +136,7 @@ pub(super) fn spawn(request: &Request, confinement: &Confinement) -> Result<Spaw
             .during(Stage::Spawn, "`/dev/null` cannot be opened")?;
         (null, None)
     };
+    made_for.end()?;
     match kernel::fork().during(Stage::Spawn, "no process can be created")? {
         Side::Child => {
             let reason = match confine(&program, confinement, [input, out, err]) {
@@ -182,11 +188,40 @@ fn confine(program: &Program, confinement: &Confinement, pipes: [OwnedFd; 3]) ->
     }
     lower_limits(confinement)?;
     kernel::close_others_on_exec().during(Stage::Privileges, "files cannot be closed")?;
-    kernel::drop_capabilities().during(Stage::Privileges, "capabilities cannot be dropped")?;
+    if let Some(ids) = confinement.step {
+        become_step(ids)?;
+    }
+    kernel::keep_capabilities(&[]).during(Stage::Privileges, "capabilities cannot be dropped")?;
     prctl::set_no_new_privs().during(Stage::Privileges, "gaining privileges cannot be ruled out")?;
     confinement.rules.apply()?;
     kernel::filter_system_calls(&confinement.filter).during(Stage::Seccomp, "the filter cannot be set")?;
     Ok(program.execute())
+}
+
+/// Acting as the command's user for a moment: a pipe belongs to whoever made it, and the command opens its own again
+/// by name (`/dev/stdout`).
+struct Acting(Option<Uid>);
+
+impl Acting {
+    fn as_user(step: Option<HostIds>) -> Result<Self, Failure> {
+        let Some(ids) = step else { return Ok(Self(None)) };
+        let own = Uid::effective();
+        unistd::seteuid(Uid::from_raw(ids.uid))
+            .during(Stage::Spawn, "a pipe cannot be made for the command")?;
+        Ok(Self(Some(own)))
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        self.0.map_or(Ok(()), unistd::seteuid).during(Stage::Spawn, "the guest cannot be itself again")
+    }
+}
+
+fn become_step(ids: HostIds) -> Result<(), Failure> {
+    let what = "the command's user cannot be assumed";
+    let (uid, gid) = (Uid::from_raw(ids.uid), Gid::from_raw(ids.gid));
+    unistd::setgroups(&[]).during(Stage::Privileges, what)?;
+    unistd::setresgid(gid, gid, gid).during(Stage::Privileges, what)?;
+    unistd::setresuid(uid, uid, uid).during(Stage::Privileges, what)
 }
 
 /// When memory runs out the kernel should end a command rather than the guest. Where it cannot be arranged
@@ -199,14 +234,14 @@ fn prefer_as_victim() {
 
 fn lower_limits(confinement: &Confinement) -> Result<(), Failure> {
     let limits = &confinement.limits;
-    // The guest counts as one.
-    let tasks = u64::from(limits.pids) + 1;
-    for (what, value) in [
+    // The guest counts as one. Where the user is one of the whole machine, so would be everybody else's processes.
+    let tasks = (!confinement.shared_user).then(|| (Resource::RLIMIT_NPROC, u64::from(limits.pids) + 1));
+    let fixed = [
         (Resource::RLIMIT_CORE, 0),
         (Resource::RLIMIT_FSIZE, limits.file_bytes),
         (Resource::RLIMIT_NOFILE, limits.open_files),
-        (Resource::RLIMIT_NPROC, tasks),
-    ] {
+    ];
+    for (what, value) in fixed.into_iter().chain(tasks) {
         let detail = format!("{what:?}");
         let (_, hard) = resource::getrlimit(what).during(Stage::ResourceLimits, &detail)?;
         let value = value.min(hard);

@@ -17,6 +17,7 @@ use tokio::{
 use crate::{
     attestation::Attestation,
     contract::{Backend, Ended, Exec, Limits, NotStarted, Output, Spec, Status, Usage, WorkspaceMode},
+    docker::{Container, Started},
     error::{ExecError, StartError},
     host::{
         Launcher,
@@ -72,7 +73,11 @@ impl Guarded {
         backend: Backend,
         spec: &Spec,
     ) -> Result<Self, StartError> {
-        let mut sandbox = Self::spawn(launcher, backend, spec)?;
+        let mut sandbox = if backend.is_container() {
+            Self::contain(launcher, backend, spec).await?
+        } else {
+            Self::spawn(launcher, backend, spec)?
+        };
         match time::timeout(START_TIME, sandbox.greet()).await {
             Ok(Ok(())) => Ok(sandbox),
             Ok(Err(error)) => {
@@ -106,7 +111,7 @@ impl Guarded {
                 Backend::Bubblewrap => launcher
                     .resolved()
                     .map_err(|source| StartError::Spawn { program: launcher.program().to_owned(), source })?,
-                Backend::Process | Backend::None => launcher.program().to_owned(),
+                _ => launcher.program().to_owned(),
             },
         };
         let (launched, incomings, outgoings) = Launched::spawn(launcher, boot.name.clone())?;
@@ -120,6 +125,23 @@ impl Guarded {
             state: State::Idle,
         };
         sandbox.writer.queue_json(Kind::Boot, 0, &boot).map_err(StartError::BadSpec)?;
+        Ok(sandbox)
+    }
+
+    async fn contain(launcher: &Launcher, backend: Backend, spec: &Spec) -> Result<Self, StartError> {
+        let daemon = launcher.daemon(backend).await?;
+        let Started { container, incoming, outgoing, settings } =
+            Container::start(daemon, launcher, backend, spec).await?;
+        let mut sandbox = Self {
+            vessel: Vessel::Container(container),
+            reader: Reader::new(Box::new(incoming)),
+            writer: Writer::new(Box::new(outgoing)),
+            attestation: settings.attestation.clone(),
+            limits: spec.limits,
+            last_stream: 0,
+            state: State::Idle,
+        };
+        sandbox.writer.queue_json(Kind::Boot, 0, &settings).map_err(StartError::BadSpec)?;
         Ok(sandbox)
     }
 
@@ -141,13 +163,47 @@ impl Guarded {
                 if ready.version != PROTOCOL_VERSION || ready.nonce != nonce {
                     return Err(StartError::Protocol("the answer is not for this greeting".to_owned()));
                 }
-                self.attestation = ready.attestation;
+                self.believe(ready.attestation)?;
                 self.vessel.learn_groups(ready.control_groups);
                 Ok(())
             }
             Kind::Error => Err(serde_json::from_slice::<Failure>(&frame.payload).map_err(malformed)?.into()),
             kind => Err(StartError::Protocol(format!("{kind:?} is no answer to a greeting"))),
         }
+    }
+
+    /// Takes over what only the guest can know, and refuses what does not fit the backend. What is known from outside is
+    /// not the guest's to say.
+    fn believe(&mut self, told: Attestation) -> Result<(), StartError> {
+        if !self.attestation.backend.is_container() {
+            self.attestation = told;
+            return Ok(());
+        }
+        let backend = self.attestation.backend;
+        let lacks = |what| Err(StartError::NotWhatItSays { backend, what });
+        match (backend, &told.user_space_kernel) {
+            (Backend::Gvisor, None) => {
+                return lacks("no gVisor answers in it, whatever the runtime is called");
+            }
+            (Backend::Gvisor, Some(_)) => {}
+            _ if told.landlock_abi.is_none() => return lacks("commands are not confined by Landlock"),
+            _ => {}
+        }
+        if !self.vessel.is_read_only() {
+            return lacks(
+                "a file that is shown read-only could be emptied; register this gVisor with `--directfs=false`, or use a \
+                 newer one",
+            );
+        }
+        let own = self.attestation.clone();
+        self.attestation = Attestation {
+            kernel: told.kernel,
+            landlock_abi: told.landlock_abi,
+            cgroup_namespace: told.cgroup_namespace,
+            user_space_kernel: told.user_space_kernel,
+            ..own
+        };
+        Ok(())
     }
 
     pub(super) fn attestation(&self) -> &Attestation {
@@ -237,7 +293,7 @@ impl Guarded {
                     // Late words about an earlier command.
                     Ok(Incoming::Frame(_)) => {}
                     Ok(Incoming::Closed) => {
-                        let counted = self.vessel.counters().since(before);
+                        let counted = self.vessel.last_counters(before).await.since(before);
                         let status = match asked {
                             Some(status) => status,
                             None if counted.memory_kills > 0 => Status::MemoryLimit,

@@ -1,26 +1,61 @@
 //! Which executable becomes the launcher.
 //! It must be one whose `main` calls `launcher_main` before anything else.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
-/// The program started with the hidden argument.
-#[derive(Clone, Debug, PartialEq, Eq)]
+use tokio::sync::OnceCell;
+
+use crate::{
+    contract::Backend,
+    docker::{Daemon, DockerSettings},
+    error::StartError,
+};
+
+/// The program started with the hidden argument, and where containers are made.
+#[derive(Clone, Debug)]
 pub struct Launcher {
     program: PathBuf,
+    engine: Option<Engine>,
+}
+
+/// A container engine, connected to at its first use.
+#[derive(Clone, Debug)]
+struct Engine {
+    settings: DockerSettings,
+    daemon: Arc<OnceCell<Daemon>>,
 }
 
 impl Launcher {
     /// The running program itself.
     pub fn this_program() -> Self {
-        Self { program: PathBuf::from("/proc/self/exe") }
+        Self::at("/proc/self/exe")
     }
 
     /// Another program, such as the guest binary of this crate.
     pub fn at(program: impl Into<PathBuf>) -> Self {
-        Self { program: program.into() }
+        Self { program: program.into(), engine: None }
     }
 
-    pub(super) fn program(&self) -> &Path {
+    /// The same with a container engine.
+    #[must_use]
+    pub fn with_docker(mut self, settings: DockerSettings) -> Self {
+        self.engine = Some(Engine { settings, daemon: Arc::default() });
+        self
+    }
+
+    /// The container engine. An engine that did not answer is asked again the next time.
+    pub(crate) async fn daemon(&self, backend: Backend) -> Result<&Daemon, StartError> {
+        let Some(engine) = &self.engine else {
+            let what = "anything: no container engine is configured".to_owned();
+            return Err(StartError::Unsupported { backend, what });
+        };
+        engine.daemon.get_or_try_init(|| Daemon::connect(&engine.settings)).await
+    }
+
+    pub(crate) fn program(&self) -> &Path {
         &self.program
     }
 

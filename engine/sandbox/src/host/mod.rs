@@ -12,9 +12,11 @@ mod launcher;
 mod probe;
 mod sandbox;
 mod sweep;
+mod translate;
 mod vessel;
 
 pub use launcher::Launcher;
 pub use probe::{ProbeReport, Verdict, probe, probe_with};
 pub use sandbox::Sandbox;
 pub use sweep::sweep_leftovers;
+pub(crate) use translate::translate;

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use crate::{
     attestation::{Attestation, Isolation},
     contract::{Backend, Exec, HOME, Output, Spec, Status, WorkspaceMode, WorkspaceMount},
+    error::described,
     host::{Launcher, Sandbox},
 };
 
@@ -60,7 +61,7 @@ async fn try_it(launcher: &Launcher, backend: Backend) -> Result<Attestation, St
     };
     let spec = Spec { workspace: Some(workspace), ..Spec::default() };
     let mut sandbox =
-        Sandbox::start_with(launcher, backend, &spec).await.map_err(|error| describe(&error))?;
+        Sandbox::start_with(launcher, backend, &spec).await.map_err(|error| described(&error))?;
     let outcome = challenge(&mut sandbox, &place).await;
     let attestation = sandbox.attestation().clone();
     sandbox.stop().await;
@@ -86,7 +87,7 @@ async fn challenge(sandbox: &mut Sandbox, place: &Place) -> Result<(), String> {
         heard
     };
     let (ended, heard) = tokio::join!(run, listen);
-    let ended = ended.map_err(|error| describe(&error))?;
+    let ended = ended.map_err(|error| described(&error))?;
     let heard = String::from_utf8_lossy(&heard).into_owned();
     if !matches!(ended.status, Status::Exit(_)) || !heard.starts_with(GREETING) {
         return Err(format!("a command could not be run ({:?})", ended.status));
@@ -135,14 +136,4 @@ impl Drop for Place {
         // A directory that stays behind in the temporary directory does no harm.
         drop(fs::remove_dir_all(&self.outer));
     }
-}
-
-fn describe(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     attestation::Attestation,
-    contract::{Backend, Ended, Exec, Output, Spec},
+    contract::{Backend, Ended, Exec, Image, Output, Spec},
     error::{ExecError, StartError},
     host::{Launcher, check, direct::Direct, guarded::Guarded},
 };
@@ -33,8 +33,12 @@ impl Sandbox {
     /// Starts a sandbox with another launcher.
     pub async fn start_with(launcher: &Launcher, backend: Backend, spec: &Spec) -> Result<Self, StartError> {
         check::spec(spec)?;
+        if let (Image::Named(name), false) = (&spec.image, backend.is_container()) {
+            let what = format!("the image `{name}`: it shows commands this machine's own programs");
+            return Err(StartError::Unsupported { backend, what });
+        }
         let kind = match backend {
-            Backend::Process | Backend::Bubblewrap => {
+            Backend::Process | Backend::Bubblewrap | Backend::Container | Backend::Gvisor => {
                 Kind::Guarded(Box::new(Guarded::start(launcher, backend, spec).await?))
             }
             Backend::None => Kind::Direct(Box::new(Direct::start(spec)?)),

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use crate::{
+    docker::Container,
     error::StartError,
     host::{
         Launcher,
@@ -29,12 +30,15 @@ const COMPLAINT_BYTES: u64 = 4096;
 pub(super) enum Vessel {
     /// A child process of ours that built it and waits outside.
     Launched(Launched),
+    /// A container of an engine.
+    Container(Container),
 }
 
 impl fmt::Debug for Vessel {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Launched(launched) => launched.fmt(out),
+            Self::Container(container) => container.fmt(out),
         }
     }
 }
@@ -44,6 +48,8 @@ impl Vessel {
     pub(super) fn learn_groups(&mut self, groups: Vec<PathBuf>) {
         match self {
             Self::Launched(launched) => launched.learn_groups(groups),
+            // The guest does not see them; they were found from outside.
+            Self::Container(_) => {}
         }
     }
 
@@ -51,6 +57,26 @@ impl Vessel {
     pub(super) fn counters(&self) -> Counters {
         match self {
             Self::Launched(launched) => Counters::read(&launched.control_groups),
+            Self::Container(container) => Counters::read(container.groups()),
+        }
+    }
+
+    /// Whether what it shows read-only has proved to be so.
+    pub(super) fn is_read_only(&self) -> bool {
+        match self {
+            Self::Launched(_) => true,
+            Self::Container(container) => container.is_read_only(),
+        }
+    }
+
+    /// The same once the guest is gone: the control groups of a container go with it.
+    pub(super) async fn last_counters(&self, before: Counters) -> Counters {
+        match self {
+            Self::Launched(_) => self.counters(),
+            Self::Container(container) if container.ran_out_of_memory().await => {
+                Counters { memory_kills: before.memory_kills + 1, ..before }
+            }
+            Self::Container(_) => before,
         }
     }
 
@@ -58,6 +84,7 @@ impl Vessel {
     pub(super) async fn end(&mut self, reader: &mut Reader) {
         match self {
             Self::Launched(launched) => launched.end(reader).await,
+            Self::Container(container) => container.end().await,
         }
     }
 
@@ -65,6 +92,7 @@ impl Vessel {
     pub(super) async fn complaint(&mut self) -> String {
         match self {
             Self::Launched(launched) => launched.complaint().await,
+            Self::Container(container) => bracketed(&container.complaint()),
         }
     }
 }

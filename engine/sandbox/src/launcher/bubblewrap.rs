@@ -133,6 +133,8 @@ fn settings(spec: &Spec, caller: Caller, groups: &ControlGroups) -> Result<guest
         workspace_owner: workspace_owner(spec, caller),
         mounts: mount_notes(spec),
         limits: enforcement(groups),
+        runtime: None,
+        user_space_kernel: None,
     };
     Ok(guest::Settings {
         limits: spec.limits,
@@ -140,6 +142,7 @@ fn settings(spec: &Spec, caller: Caller, groups: &ControlGroups) -> Result<guest
         control_groups: groups.directories.clone(),
         outer_cgroup_namespace: guest::control_group_namespace()
             .during(Stage::Namespaces, "the namespaces cannot be told apart")?,
+        step: None,
     })
 }
 
@@ -226,7 +229,7 @@ fn base(line: &mut Line, spec: &Spec) -> Result<(), Failure> {
             line.path(path);
         }
     }
-    for (name, content) in etc::files(&spec.hostname) {
+    for (name, content) in etc::files(&spec.hostname, etc::INSIDE) {
         let file = inherited(name, content.as_bytes())?;
         line.words(["--perms", "0644", "--file", &file, &format!("/etc/{name}")]);
     }

@@ -12,12 +12,18 @@ use nix::sys::stat::{self, Mode};
 
 use crate::{
     guest,
-    launcher::{bubblewrap, fault, fault::During, process},
+    launcher::{bubblewrap, fault, fault::During, process, translate},
     wire::{self, Boot, BootBackend, Decoder, Failure, Frame, HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES, Stage},
 };
 
 /// The first argument that makes the program a launcher.
 pub const HIDDEN_ARGUMENT: &str = "__sandbox";
+
+/// The second argument of a guest that is carried into a sandbox of somebody else's making.
+pub(crate) const CARRIED: &str = "carried";
+
+/// The second argument of the program that shows a folder at another place.
+pub(crate) const TRANSLATE: &str = "translate";
 
 /// Serves the hidden sub-command, or returns `None` if the arguments are not ours.
 ///
@@ -32,6 +38,8 @@ pub fn launcher_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCod
     stat::umask(Mode::from_bits_truncate(0o022));
     let outcome = match args.next() {
         None => launch(),
+        Some(word) if word == CARRIED => carried(),
+        Some(word) if word == TRANSLATE => translate::run(),
         // Somebody else built the sandbox and started us in it.
         Some(inside) => guest::serve_inside(&inside),
     };
@@ -42,6 +50,15 @@ pub fn launcher_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCod
             ExitCode::FAILURE
         }
     })
+}
+
+/// The part of a guest that was carried into a sandbox of somebody else's making.
+fn carried() -> Result<ExitCode, Failure> {
+    let what = "what is known about this sandbox cannot be read";
+    let frame = read_frame().during(Stage::Boot, what)?;
+    let settings = serde_json::from_slice(&frame.payload)
+        .map_err(|error| fault(Stage::Boot, format!("{what}: {error}")))?;
+    guest::serve_carried(settings)
 }
 
 fn launch() -> Result<ExitCode, Failure> {
@@ -59,7 +76,7 @@ fn launch() -> Result<ExitCode, Failure> {
 }
 
 /// Reads exactly one frame. Standard input is read without a buffer of our own.
-fn read_frame() -> io::Result<Frame> {
+pub(super) fn read_frame() -> io::Result<Frame> {
     let mut input = std::fs::File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut bytes = vec![0; HEADER_BYTES];
     input.read_exact(&mut bytes)?;

@@ -3,20 +3,27 @@
 
 use std::{fs, io, path::Path};
 
-use crate::{contract::HOME, launcher::identity::INSIDE_ID};
+use crate::{
+    contract::{HOME, HostIds},
+    launcher::identity::INSIDE_ID,
+};
+
+/// Who commands are where we make the user namespace ourselves.
+pub(super) const INSIDE: HostIds = HostIds { uid: INSIDE_ID, gid: INSIDE_ID };
 
 /// Their names and contents.
-pub(super) fn files(hostname: &str) -> [(&'static str, String); 7] {
+pub(crate) fn files(hostname: &str, ids: HostIds) -> [(&'static str, String); 7] {
+    let HostIds { uid, gid } = ids;
     [
         (
             "passwd",
             format!(
                 "root:x:0:0:root:/:/usr/sbin/nologin\n\
-                 sandbox:x:{INSIDE_ID}:{INSIDE_ID}:sandbox:{HOME}:/bin/sh\n\
+                 sandbox:x:{uid}:{gid}:sandbox:{HOME}:/bin/sh\n\
                  nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
             ),
         ),
-        ("group", format!("root:x:0:\nsandbox:x:{INSIDE_ID}:\nnogroup:x:65534:\n")),
+        ("group", format!("root:x:0:\nsandbox:x:{gid}:\nnogroup:x:65534:\n")),
         ("hostname", format!("{hostname}\n")),
         ("hosts", format!("127.0.0.1 localhost {hostname}\n::1 localhost ip6-localhost\n")),
         (
@@ -31,5 +38,5 @@ pub(super) fn files(hostname: &str) -> [(&'static str, String); 7] {
 /// Writes them below `etc`.
 pub(super) fn write(etc: &Path, hostname: &str) -> io::Result<()> {
     fs::create_dir_all(etc)?;
-    files(hostname).into_iter().try_for_each(|(name, content)| fs::write(etc.join(name), content))
+    files(hostname, INSIDE).into_iter().try_for_each(|(name, content)| fs::write(etc.join(name), content))
 }

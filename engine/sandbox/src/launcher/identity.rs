@@ -50,18 +50,33 @@ impl Caller {
 
 /// Gives the user namespace of `pid` its only user and group.
 pub(super) fn write_maps(pid: Pid, inside: HostIds, host: HostIds) -> Result<(), Failure> {
+    write_pairs(pid, &[(inside, host)])
+}
+
+/// Gives the user namespace of `pid` its users and groups, as pairs of inside and host.
+fn write_pairs(pid: Pid, pairs: &[(HostIds, HostIds)]) -> Result<(), Failure> {
+    let lines = |one: fn(&HostIds) -> u32| {
+        let lines: Vec<String> =
+            pairs.iter().map(|(inside, host)| format!("{} {} 1", one(inside), one(host))).collect();
+        lines.join("\n")
+    };
     let write = |file: &str, content: String| {
         fs::write(format!("/proc/{pid}/{file}"), content)
             .during(Stage::Identity, format_args!("`{file}` of the new user namespace cannot be written"))
     };
     write("setgroups", "deny".to_owned())?;
-    write("gid_map", format!("{} {} 1", inside.gid, host.gid))?;
-    write("uid_map", format!("{} {} 1", inside.uid, host.uid))
+    write("gid_map", lines(|ids| ids.gid))?;
+    write("uid_map", lines(|ids| ids.uid))
 }
 
 /// A user namespace whose map says: what belongs to `disk` on disk belongs to `host` through this mount.
 /// It lives as long as the returned descriptor and the mounts made with it; no process stays in it.
 pub(super) fn owner_translation(disk: HostIds, host: HostIds) -> Result<OwnedFd, Failure> {
+    translation(&[(disk, host)])
+}
+
+/// The same for pairs of owners on disk and through the mount.
+pub(super) fn translation(pairs: &[(HostIds, HostIds)]) -> Result<OwnedFd, Failure> {
     let what = "a user namespace for the owners of the workspace cannot be made";
     let (read, write) = unistd::pipe().during(Stage::WorkspaceOwner, what)?;
     match kernel::clone_into(libc::CLONE_NEWUSER).during(Stage::WorkspaceOwner, what)? {
@@ -74,7 +89,7 @@ pub(super) fn owner_translation(disk: HostIds, host: HostIds) -> Result<OwnedFd,
         }
         Side::Parent(pid) => {
             drop(read);
-            let opened = write_maps(pid, disk, host).and_then(|()| {
+            let opened = write_pairs(pid, pairs).and_then(|()| {
                 File::open(format!("/proc/{pid}/ns/user")).during(Stage::WorkspaceOwner, what)
             });
             drop(write);
@@ -88,7 +103,7 @@ pub(super) fn owner_translation(disk: HostIds, host: HostIds) -> Result<OwnedFd,
 /// Becomes the only user and group of this user namespace, keeping the capabilities over it.
 ///
 /// The kernel takes capabilities away when a process leaves the namespace's user 0; this namespace has no
-/// user 0, so they stay until [`kernel::drop_capabilities`].
+/// user 0, so they stay until [`kernel::keep_capabilities`].
 pub(super) fn assume() -> Result<(), Failure> {
     let (uid, gid) = (Uid::from_raw(INSIDE_ID), Gid::from_raw(INSIDE_ID));
     unistd::setresgid(gid, gid, gid).during(Stage::Identity, "the sandbox's group cannot be assumed")?;

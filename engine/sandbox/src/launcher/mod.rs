@@ -9,10 +9,18 @@ mod fault;
 mod identity;
 mod process;
 mod sources;
+mod translate;
 mod view;
 
 #[cfg(feature = "host")]
 pub(crate) use cgroup::remove_groups;
+pub(crate) use entry::CARRIED;
+#[cfg(feature = "host")]
+pub(crate) use entry::TRANSLATE;
 pub(crate) use entry::report;
 pub use entry::{HIDDEN_ARGUMENT, launcher_main};
+#[cfg(feature = "host")]
+pub(crate) use etc::files as etc_files;
 pub(crate) use fault::{During, fault};
+#[cfg(feature = "host")]
+pub(crate) use sources::{ETC, SYSTEM};

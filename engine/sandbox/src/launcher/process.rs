@@ -165,6 +165,7 @@ fn enter(
         attestation,
         control_groups: groups.directories,
         outer_cgroup_namespace: PathBuf::new(),
+        step: None,
     })
 }
 
@@ -189,6 +190,8 @@ fn attest(
         workspace_owner: workspace_owner(spec, caller),
         mounts: mount_notes(spec),
         limits: enforcement(groups),
+        runtime: None,
+        user_space_kernel: None,
     })
 }
 

@@ -19,11 +19,11 @@ use crate::{
 };
 
 /// Directories of the base system. Where the host has a symbolic link, so has the sandbox.
-pub(super) const SYSTEM: [&str; 8] =
+pub(crate) const SYSTEM: [&str; 8] =
     ["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "etc/alternatives"];
 
 /// The part of `/etc` that programs need to run. Accounts and resolvers are written by us instead.
-pub(super) const ETC: [&str; 17] = [
+pub(crate) const ETC: [&str; 17] = [
     "ca-certificates",
     "ca-certificates.conf",
     "crypto-policies",
@@ -135,6 +135,11 @@ pub(super) fn workspace(
         Some(_) | None => None,
     };
     open(host, attributes, translation.as_ref())
+}
+
+/// A detached copy of the mount that a folder is on, unchanged.
+pub(super) fn open_plain(path: &Path) -> Result<OwnedFd, Failure> {
+    open(path, 0, None)
 }
 
 fn tree(path: &Path, meta: &fs::Metadata, attributes: u64) -> Result<Content, Failure> {

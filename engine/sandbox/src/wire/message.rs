@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     attestation::Attestation,
-    contract::{Spec, Usage},
+    contract::{HostIds, Spec, Usage},
 };
 
 /// Version of the conversation; both sides must name the same one.
@@ -81,6 +81,19 @@ pub struct Request {
     pub grace_ms: u64,
     /// Output bytes, both streams together, after which the guest stops the command.
     pub output_bytes: u64,
+}
+
+/// Show a folder at another place, with its owner's files as somebody else's.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Translation {
+    /// The folder.
+    pub folder: PathBuf,
+    /// An empty folder to show it at.
+    pub target: PathBuf,
+    /// Who its files shall belong to there.
+    pub ids: HostIds,
+    /// Whether what user 0 makes there shall be possible, and belong to `ids` on disk.
+    pub keeps_root: bool,
 }
 
 /// Deliver a signal.

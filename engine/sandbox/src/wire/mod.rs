@@ -7,5 +7,5 @@ mod message;
 pub use frame::{Decoder, Frame, FrameError, HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES, encode};
 pub use message::{
     Boot, BootBackend, CHUNK_BYTES, Cause, End, ExitReport, Failure, Hello, PROTOCOL_VERSION, Ready, Request,
-    STDIN_WINDOW_BYTES, SignalRequest, Stage, StopRequest,
+    STDIN_WINDOW_BYTES, SignalRequest, Stage, StopRequest, Translation,
 };

@@ -9,8 +9,8 @@ use std::{
 };
 
 use blueprint_sandbox::{
-    Backend, Ended, Exec, ExecError, HOME, Launcher, Limits, Output, Sandbox, Spec, StartError, Status,
-    Stream, WorkspaceMode, WorkspaceMount,
+    Backend, DockerSettings, Ended, Exec, ExecError, HOME, Launcher, Limits, Output, Sandbox, Spec,
+    StartError, Status, Stream, WorkspaceMode, WorkspaceMount,
 };
 use tempfile::TempDir;
 use tokio::sync::mpsc;
@@ -18,9 +18,52 @@ use tokio::sync::mpsc;
 /// Where the workspace is inside.
 pub(crate) const WORK: &str = "/work";
 
-/// The guest binary of this crate, which serves as launcher.
+/// The guest binary of this crate, which serves as launcher, with the container engine of the tests.
 pub(crate) fn launcher() -> Launcher {
-    Launcher::at(env!("CARGO_BIN_EXE_blueprint-guest"))
+    Launcher::at(env!("CARGO_BIN_EXE_blueprint-guest")).with_docker(docker())
+}
+
+/// Where containers of the tests are made.
+pub(crate) fn docker() -> DockerSettings {
+    let folder = std::env::temp_dir().join(format!("blueprint-docker-{}", nix::unistd::Uid::effective()));
+    DockerSettings { host: docker_host(), ..DockerSettings::new(folder) }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the engine of the tests is named the way every Docker client is told"
+)]
+fn docker_host() -> String {
+    std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned())
+}
+
+/// The backends that must be there: those of this crate alone, and those that `BLUEPRINT_REQUIRE_BACKENDS` names.
+/// Others are tried where a socket of an engine exists. What is left out is said.
+pub(crate) fn backends() -> Vec<Backend> {
+    Backend::ALL.into_iter().filter(|backend| !backend.is_container() || tries(*backend)).collect()
+}
+
+/// Whether the host's own list of processes shows what runs inside.
+pub(crate) fn host_sees(backend: Backend) -> bool {
+    backend != Backend::Gvisor
+}
+
+/// The same without the one that isolates nothing.
+pub(crate) fn isolating() -> Vec<Backend> {
+    backends().into_iter().filter(|backend| *backend != Backend::None).collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says what must not be left out")]
+pub(crate) fn tries(backend: Backend) -> bool {
+    let required = std::env::var("BLUEPRINT_REQUIRE_BACKENDS").unwrap_or_default();
+    if required.split(',').any(|name| name == backend.name()) {
+        return true;
+    }
+    let there = docker_host().strip_prefix("unix://").is_some_and(|path| Path::new(path).exists());
+    if !there {
+        println!("skipped: no container engine for `{}`", backend.name());
+    }
+    there
 }
 
 /// Limits small enough to be reached in a test.

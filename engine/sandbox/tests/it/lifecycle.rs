@@ -8,7 +8,7 @@ use std::{
 use blueprint_sandbox::{Backend, Enforcer, Launcher, Sandbox, StartError, Verdict, probe_with};
 
 use crate::{
-    desk::{Desk, command, launcher, run_until},
+    desk::{Desk, backends, command, launcher, run_until},
     endings::{eventually, marker},
 };
 
@@ -98,7 +98,7 @@ async fn sandboxes_run_side_by_side() {
 
 #[tokio::test]
 async fn a_probe_uses_what_it_reports_on() {
-    for backend in Backend::ALL {
+    for backend in backends() {
         let report = probe_with(&launcher(), backend).await;
         assert!(matches!(&report.verdict, Verdict::Works(facts) if facts.backend == backend), "{report:?}");
         let broken = probe_with(&Launcher::at("/bin/true"), backend).await;

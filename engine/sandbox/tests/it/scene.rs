@@ -6,7 +6,10 @@ use std::{
     net::{TcpListener, UdpSocket},
     os::{
         linux::net::SocketAddrExt,
-        unix::net::{SocketAddr, UnixListener},
+        unix::{
+            fs::PermissionsExt,
+            net::{SocketAddr, UnixListener},
+        },
     },
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -37,11 +40,22 @@ impl Scene {
         let outside = tempfile::Builder::new().prefix("outside-").tempdir().unwrap();
         let secret = format!("canary-{}-{number}", std::process::id());
         fs::write(outside.path().join("secret"), &secret).unwrap();
+        fs::create_dir(outside.path().join("shown")).unwrap();
+        fs::write(outside.path().join("shown/file"), "whole").unwrap();
+        // Nothing but the mount shall stand in the way of writing.
+        for name in ["shown", "shown/file"] {
+            fs::set_permissions(outside.path().join(name), fs::Permissions::from_mode(0o777)).unwrap();
+        }
         let abstract_name = format!("blueprint-{secret}");
         let address = SocketAddr::from_abstract_name(&abstract_name).unwrap();
         let scene = Self {
             secret,
-            victim: Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap(),
+            victim: Command::new("sleep")
+                .arg("600")
+                .stdin(Stdio::null())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap(),
             tcp_any: TcpListener::bind("0.0.0.0:0").unwrap(),
             tcp_local: TcpListener::bind("127.0.0.1:0").unwrap(),
             udp: UdpSocket::bind("0.0.0.0:0").unwrap(),

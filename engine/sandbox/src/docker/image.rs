@@ -1,0 +1,82 @@
+//! Which image a container is made of: this machine's base system, or one that the engine has or can pull.
+//! What it resolved to is a digest; a name alone is never recorded.
+
+use bollard::{errors::Error, models::ImageInspect, query_parameters::CreateImageOptionsBuilder};
+use futures::TryStreamExt;
+
+use crate::{
+    contract::{HostIds, Image, Spec},
+    docker::{base, daemon::Daemon},
+    error::{StartError, described},
+};
+
+/// An image the engine has.
+pub(super) struct Resolved {
+    /// The engine's own id of it, a digest.
+    pub(super) id: String,
+    /// What the attestation calls it.
+    pub(super) attested: String,
+    /// Whether the folders of this machine's base system go on top of it.
+    pub(super) shows_host: bool,
+}
+
+/// Finds the image, fetching it if the engine does not have it.
+pub(super) async fn resolve(daemon: &Daemon, spec: &Spec, ids: HostIds) -> Result<Resolved, StartError> {
+    let name = match &spec.image {
+        Image::Host => return base_of_this_machine(daemon, spec, ids).await,
+        Image::Named(name) => name,
+    };
+    let missing = |reason: String| StartError::NoImage { image: name.clone(), reason };
+    let found = match find(daemon, name).await.map_err(|error| missing(described(&error)))? {
+        Some(found) => found,
+        None => {
+            let options = CreateImageOptionsBuilder::default().from_image(name).build();
+            let pulling = daemon.api.create_image(Some(options), None, None);
+            pulling.try_for_each(|_| async { Ok(()) }).await.map_err(|error| missing(described(&error)))?;
+            find(daemon, name)
+                .await
+                .map_err(|error| missing(described(&error)))?
+                .ok_or_else(|| missing("the engine pulled it and does not have it".to_owned()))?
+        }
+    };
+    let id = found.id.ok_or_else(|| missing("the engine does not say its digest".to_owned()))?;
+    let pinned = name.split_once('@').map(|(_, digest)| digest);
+    let digests = found.repo_digests.unwrap_or_default();
+    let same =
+        |digest: &str| id == digest || digests.iter().any(|known| known.ends_with(&format!("@{digest}")));
+    if pinned.is_some_and(|digest| !same(digest)) {
+        return Err(missing(format!("the engine has {id} under this name, which is another image")));
+    }
+    let attested = pinned.map_or_else(|| format!("{name} ({id})"), |_| name.clone());
+    Ok(Resolved { id, attested, shows_host: false })
+}
+
+/// What the engine has under a name, if anything.
+async fn find(daemon: &Daemon, name: &str) -> Result<Option<ImageInspect>, Error> {
+    match daemon.api.inspect_image(name).await {
+        Ok(found) => Ok(Some(found)),
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn base_of_this_machine(daemon: &Daemon, spec: &Spec, ids: HostIds) -> Result<Resolved, StartError> {
+    let missing = |reason: String| StartError::NoImage { image: "host".to_owned(), reason };
+    let base = base::root(&spec.hostname, ids).map_err(|error| missing(described(&error)))?;
+    let found = find(daemon, &base.name).await.map_err(|error| missing(described(&error)))?;
+    let id = if let Some(found) = found.and_then(|found| found.id) {
+        found
+    } else {
+        let (repository, tag) = base.name.split_once(':').unwrap_or((&base.name, "latest"));
+        let options = CreateImageOptionsBuilder::default().from_src("-").repo(repository).tag(tag).build();
+        let body = bollard::body_full(base.archive.into());
+        let importing = daemon.api.create_image(Some(options), Some(body), None);
+        importing.try_for_each(|_| async { Ok(()) }).await.map_err(|error| missing(described(&error)))?;
+        find(daemon, &base.name)
+            .await
+            .map_err(|error| missing(described(&error)))?
+            .and_then(|found| found.id)
+            .ok_or_else(|| missing("the engine took it and does not have it".to_owned()))?
+    };
+    Ok(Resolved { id, attested: "host".to_owned(), shows_host: true })
+}

@@ -1,0 +1,20 @@
+//! Containers as sandboxes, through the API of a Docker engine: under the plain runtime and under gVisor.
+//! Never uses the `docker` program, never a network of the engine's, and never a weaker runtime than asked for.
+
+mod base;
+mod container;
+mod daemon;
+mod image;
+mod limits;
+mod mounts;
+mod order;
+mod profile;
+mod settings;
+mod stream;
+mod sweep;
+
+pub(crate) use container::{Container, Started};
+pub(crate) use daemon::Daemon;
+pub use daemon::DaemonFacts;
+pub use settings::DockerSettings;
+pub use sweep::sweep_containers;

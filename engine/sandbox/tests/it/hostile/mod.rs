@@ -1,0 +1,159 @@
+//! The hostile suite: one table of attempts, run on every isolating backend and once without isolation.
+//! An attempt that fails even without isolation proves nothing, so it makes its row invalid.
+
+use std::{fmt, path::Path};
+
+use blueprint_sandbox::{Backend, Exec, ExecError, ReadOnlyMount, Status};
+
+use crate::{
+    desk::{Desk, Story, limits, python, run, sh, tries},
+    scene::{Scene, is_root},
+};
+
+mod rows;
+mod table;
+
+use rows::{Attempt, CALL, Control, ROWS, Row};
+
+/// What became of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Found {
+    /// Nothing of it reached the host, and the sandbox went on.
+    Contained,
+    /// Nothing of it reached the host, and the whole sandbox ended, as its backend is known to.
+    Ended,
+    /// It worked, on a kernel that is a program of the sandbox's own, and changed nothing of the host.
+    Emulated,
+    /// It worked.
+    Open(String),
+    /// It proves nothing.
+    Invalid(String),
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Contained => "contained",
+            Self::Ended => "sandbox ends",
+            Self::Emulated => "emulated",
+            Self::Open(_) => "OPEN",
+            Self::Invalid(_) => "INVALID",
+        })
+    }
+}
+
+/// Attempts that ask a kernel for something, and get it under gVisor from a kernel that is not the host's.
+const ANSWERED_BY_GVISOR: &[&str] = &["trace a process", "write to its own entry in the process list"];
+
+/// Attempts at which gVisor ends as a whole: it has one group of tasks and one memory for everything inside.
+const ENDS_GVISOR: &[&str] = &["fork without end", "fill memory"];
+
+fn exec_of(row: &Row, scene: &Scene) -> Exec {
+    let mut exec = match &row.attempt {
+        Attempt::Shell(script) => sh(script),
+        Attempt::Python(script) => python(&format!("{CALL}{script}")),
+    };
+    scene.reveal(&mut exec);
+    exec
+}
+
+/// Makes one attempt: the story, or `None` if the sandbox ended over it.
+async fn attempt(row: &Row, backend: Backend) -> (bool, Option<Story>) {
+    let mut scene = Scene::new();
+    let mut desk = Desk::new(backend);
+    desk.spec.limits = (row.limits)(limits());
+    let mut exec = exec_of(row, &scene);
+    let shown = if backend == Backend::None {
+        scene.path("shown")
+    } else {
+        desk.spec.read_only.push(ReadOnlyMount { host: scene.path("shown"), inside: "/shown".into() });
+        Path::new("/shown").to_owned()
+    };
+    exec.env.insert("SHOWN".to_owned(), shown.display().to_string());
+    let mut sandbox = desk.start().await;
+    let story = match run(&mut sandbox, exec).await {
+        Ok(story) => Some(story),
+        Err(ExecError::Died) => None,
+        Err(error) => panic!("{} on {}: {error}", row.name, backend.name()),
+    };
+    let mut survived = story.is_some();
+    if survived {
+        survived = match run(&mut sandbox, sh("echo still here")).await {
+            Ok(after) => after.text() == "still here\n",
+            Err(ExecError::Died) => false,
+            Err(error) => panic!("after {} on {}: {error}", row.name, backend.name()),
+        };
+    }
+    sandbox.stop().await;
+    let succeeded = match &story {
+        Some(story) => (row.succeeded)(&mut scene, &desk, story),
+        None => false,
+    };
+    (succeeded, story.filter(|_| survived))
+}
+
+async fn judge(row: &Row, backend: Backend) -> Found {
+    let gvisor = |names: &[&str]| backend == Backend::Gvisor && names.contains(&row.name);
+    match attempt(row, backend).await {
+        (true, story) if gvisor(ANSWERED_BY_GVISOR) && story.is_some() => Found::Emulated,
+        (true, story) => Found::Open(format!("{story:?}")),
+        (false, None) if gvisor(ENDS_GVISOR) => Found::Ended,
+        (false, None) => Found::Invalid("the sandbox ended".to_owned()),
+        (false, Some(story)) if matches!(story.status(), Status::NotStarted(_) | Status::TimedOut) => {
+            Found::Invalid(format!("{story:?}"))
+        }
+        (false, Some(_)) => Found::Contained,
+    }
+}
+
+async fn suite(backend: Backend) {
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for row in ROWS {
+        let verdict = judge(row, backend).await;
+        if let Found::Open(why) | Found::Invalid(why) = &verdict {
+            failures.push(format!("{verdict}: {}: {why}", row.name));
+        }
+        found.push((row.name, verdict.to_string()));
+    }
+    assert!(failures.is_empty(), "{}:\n{}", backend.name(), failures.join("\n"));
+    // What an ordinary user cannot try anyway is measured by root.
+    if is_root() {
+        table::compare(backend, &found);
+    }
+}
+
+#[tokio::test]
+async fn nothing_hostile_succeeds_in_the_process_sandbox() {
+    suite(Backend::Process).await;
+}
+
+#[tokio::test]
+async fn nothing_hostile_succeeds_in_bubblewrap() {
+    suite(Backend::Bubblewrap).await;
+}
+
+#[tokio::test]
+async fn nothing_hostile_succeeds_in_a_container() {
+    if tries(Backend::Container) {
+        suite(Backend::Container).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_hostile_succeeds_under_gvisor() {
+    if tries(Backend::Gvisor) {
+        suite(Backend::Gvisor).await;
+    }
+}
+
+#[tokio::test]
+async fn everything_hostile_succeeds_without_isolation() {
+    let mut invalid = Vec::new();
+    for row in ROWS.iter().filter(|row| row.control == Control::Anyone || is_root()) {
+        let (succeeded, story) = attempt(row, Backend::None).await;
+        if !succeeded {
+            invalid.push(format!("{}: {story:?}", row.name));
+        }
+    }
+    assert!(invalid.is_empty(), "these rows prove nothing:\n{}", invalid.join("\n"));
+}
