@@ -8,16 +8,18 @@ use std::sync::Arc;
 
 use blueprint_agent::hook::{Builtins, HookEngine, HookTable, HostRunner};
 use blueprint_agent::tool::ToolPaces;
+use blueprint_core::format::Tier;
 use blueprint_runtime::clock::Clock;
 use blueprint_runtime::hooks::RunHooks;
+use blueprint_runtime::isolation::Isolation;
 use blueprint_runtime::models::Configured;
 use blueprint_runtime::shared::{Minds, Settings, Toolchains};
 use blueprint_runtime::start::Engine;
 use blueprint_runtime::store::{Fault, Lookup, Mode, OpenError, Options, RunSummary, Store, SyncLevel};
-use blueprint_sandbox::{Backend, HOME, Limits, ReadOnlyMount};
+use blueprint_sandbox::{Backend, DockerSettings, HOME, Launcher, Limits, ReadOnlyMount};
 
 use crate::args::{Format, Global, RunSettings};
-use crate::config::{Color, Durability, Flags, Resolved, Sandbox, Sources, resolve};
+use crate::config::{Color, Durability, Flags, Mapped, Resolved, Sources, resolve};
 use crate::error::{CliError, Exit, from_error};
 use crate::logins::Logins;
 use crate::terminal;
@@ -126,13 +128,13 @@ impl Context {
     }
 
     /// Everything that runs need, with the isolation that this machine has.
-    pub(crate) async fn engine(&self, backend: Backend) -> Result<Engine, CliError> {
-        Ok(self.engine_on(self.store().await?, backend))
+    pub(crate) async fn engine(&self, isolation: Isolation) -> Result<Engine, CliError> {
+        Ok(self.engine_on(self.store().await?, isolation))
     }
 
     /// The same for commands that only read.
     pub(crate) async fn reader(&self) -> Result<Engine, CliError> {
-        Ok(self.engine_on(self.store_to_read().await?, Backend::None))
+        Ok(self.engine_on(self.store_to_read().await?, Isolation::same(Backend::None)))
     }
 
     /// The models of the settings, which were checked when they were read.
@@ -148,7 +150,7 @@ impl Context {
     }
 
     /// Everything that runs need, over a journal that is open.
-    pub(crate) fn engine_on(&self, store: Store, backend: Backend) -> Engine {
+    pub(crate) fn engine_on(&self, store: Store, isolation: Isolation) -> Engine {
         let limits = self.settings.limits();
         let base = Limits::default();
         let clock = Arc::new(Clock::system());
@@ -158,7 +160,8 @@ impl Context {
             state_dir: self.state_dir(),
             clock: Arc::clone(&clock),
             settings: Settings {
-                backend,
+                isolation,
+                launcher: self.launcher(),
                 limits: Limits {
                     memory_bytes: limits.memory.get(),
                     pids: limits.pids.get(),
@@ -185,9 +188,37 @@ impl Context {
         }
     }
 
-    /// The backend the settings ask for, without trying it.
-    pub(crate) fn wanted(&self) -> Sandbox {
-        self.settings.sandbox()
+    /// What makes sandboxes here: this program, and the container engine the settings name.
+    pub(crate) fn launcher(&self) -> Launcher {
+        Launcher::this_program().with_docker(self.docker())
+    }
+
+    /// Where containers are made.
+    pub(crate) fn docker(&self) -> DockerSettings {
+        let named = |name: &str| self.environment.get(name).filter(|value| !value.is_empty());
+        let home = named("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
+        let cache = named("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
+        let usual = DockerSettings::new(cache.join("blueprint").join("containers"));
+        let asked = self.settings.docker();
+        let rootless = named("XDG_RUNTIME_DIR").map(|folder| Path::new(folder).join("docker.sock"));
+        let own = rootless.filter(|socket| socket.exists() && !Path::new("/var/run/docker.sock").exists());
+        DockerSettings {
+            host: (asked.host.clone())
+                .or_else(|| named("DOCKER_HOST").cloned())
+                .or_else(|| own.map(|socket| format!("unix://{}", socket.display())))
+                .unwrap_or(usual.host),
+            runc: asked.runc.clone().unwrap_or(usual.runc),
+            gvisor: asked.gvisor.clone().unwrap_or(usual.gvisor),
+            folder: usual.folder,
+        }
+    }
+
+    /// The sandbox of a tier, as the settings say.
+    pub(crate) fn wanted(&self, tier: Tier) -> Mapped {
+        match tier {
+            Tier::Trusted => Mapped { sandbox: self.settings.sandbox(), weaker: false },
+            other => self.settings.tiers().of(other),
+        }
     }
 
     /// Tools of the user that sandboxes may use. Only their programs and caches: never a folder that holds

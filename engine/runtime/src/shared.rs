@@ -10,10 +10,11 @@ use blueprint_agent::tool::ToolPaces;
 use blueprint_core::graph::Program;
 use blueprint_core::run::State;
 use blueprint_sandbox::egress::Private;
-use blueprint_sandbox::{Backend, Limits, ReadOnlyMount};
+use blueprint_sandbox::{Launcher, Limits, ReadOnlyMount};
 
 use crate::clock::Clock;
 use crate::hooks::RunHooks;
+use crate::isolation::{Attested, Isolation};
 use crate::journal::Entry;
 use crate::logs::Line;
 use crate::outside::Outside;
@@ -26,7 +27,9 @@ use crate::trees::Trees;
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// How commands are isolated.
-    pub backend: Backend,
+    pub isolation: Isolation,
+    /// What makes sandboxes on this machine.
+    pub launcher: Launcher,
     /// Limits of every command; a node's own time limit comes on top.
     pub limits: Limits,
     /// What of the host commands may see besides the base system.
@@ -110,8 +113,8 @@ pub struct Shared {
     pub trees: Option<Trees>,
     /// Sees what happens.
     pub observer: Arc<dyn Observer>,
-    /// The attestation of the sandboxes, once the first one started: kept once, named by each node.
-    pub attested: OnceLock<String>,
+    /// The attestations of the sandboxes, each kept once and named by the nodes it is about.
+    pub attested: Attested,
     /// The HTTP client, once it is needed.
     pub http: OnceLock<reqwest::Client>,
 }

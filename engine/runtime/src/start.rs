@@ -449,7 +449,7 @@ impl Engine {
         Event::DriverStarted {
             driver: self.driver.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            isolation: Value::from(self.settings.backend.name()),
+            isolation: self.settings.isolation.recorded(),
         }
     }
 
@@ -515,7 +515,7 @@ impl Engine {
             redactor,
             trees,
             observer: world.observer,
-            attested: OnceLock::new(),
+            attested: crate::isolation::Attested::default(),
             http: OnceLock::new(),
         }
     }

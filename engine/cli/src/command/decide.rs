@@ -4,6 +4,7 @@
 use blueprint_core::graph::Action;
 use blueprint_core::run::{Decision, RunStatus, Timer, TimerPurpose};
 use blueprint_runtime::clock::Clock;
+use blueprint_runtime::isolation::Isolation;
 use blueprint_runtime::message::{Message, may_decide};
 use blueprint_runtime::start::OpenedRun;
 use blueprint_runtime::store::{Owner, RunSummary};
@@ -25,7 +26,7 @@ pub(crate) async fn decide(
     asked: &DecideArgs,
     decision: Decision,
 ) -> Result<Exit, CliError> {
-    let engine = context.engine(Backend::None).await?;
+    let engine = context.engine(Isolation::same(Backend::None)).await?;
     let id = context
         .find_run_where(&engine.store, asked.run.as_deref(), "run that waits at a gate", unfinished)
         .await?;
@@ -151,7 +152,7 @@ pub(crate) async fn cancel(
     run: Option<&str>,
     reason: Option<String>,
 ) -> Result<Exit, CliError> {
-    let engine = context.engine(Backend::None).await?;
+    let engine = context.engine(Isolation::same(Backend::None)).await?;
     let id = context.find_run_where(&engine.store, run, "run to cancel", unfinished).await?;
     let opened = engine.open(&id).await.map_err(start_failed)?;
     opened.must_hold().map_err(start_failed)?;

@@ -1,69 +1,136 @@
 //! `doctor`: what this machine can do, found by trying it; and the choice of isolation for runs, which rests on
 //! the same trial and is remembered until the machine or the program changes.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 
-use blueprint_sandbox::{Backend, ProbeReport, Verdict, probe};
+use blueprint_core::format::Tier;
+use blueprint_core::graph::Program;
+use blueprint_runtime::isolation::{Isolation, Need};
+use blueprint_sandbox::{Backend, Launcher, ProbeReport, Verdict, probe_with};
 use serde_json::{Value, json};
 
 use crate::args::Format;
-use crate::config::Sandbox;
+use crate::config::{Mapped, Sandbox};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::terminal;
 
 const MEMORY: &str = "sandbox.json";
 
-/// The isolation for the runs of this project. Refuses if there is none that holds.
-pub(crate) async fn backend(context: &Context) -> Result<Backend, CliError> {
-    choose(context, true).await
+/// What isolates the nodes of a program. Refuses if there is something that nothing here can isolate as it should be.
+pub(crate) async fn isolation(context: &Context, program: &Program) -> Result<Isolation, CliError> {
+    choose(context, &Need::all(program), true).await
 }
 
 /// The same for tests, which leave nothing in the state folder of the project: what is found out is not remembered.
-pub(crate) async fn backend_of_a_test(context: &Context) -> Result<Backend, CliError> {
-    choose(context, false).await
+pub(crate) async fn isolation_of_tests(
+    context: &Context,
+    needs: &BTreeSet<Need>,
+) -> Result<Isolation, CliError> {
+    choose(context, needs, false).await
 }
 
-async fn choose(context: &Context, remember: bool) -> Result<Backend, CliError> {
-    let candidates: &[Backend] = match context.wanted() {
-        Sandbox::Auto => &[Backend::Process, Backend::Bubblewrap],
-        Sandbox::Process => &[Backend::Process],
-        Sandbox::Bubblewrap => &[Backend::Bubblewrap],
-        Sandbox::None => {
-            terminal::error_line(
-                "warning: `--sandbox none`: commands run without any isolation; the run records it",
-            );
-            return Ok(Backend::None);
-        }
-    };
-    let key = identity();
-    let path = context.state_dir().join(MEMORY);
-    let remembered: Value =
-        std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
-    let known = |backend: Backend| remembered["key"] == key && remembered["works"][backend.name()] == true;
-    if let Some(backend) = candidates.iter().copied().find(|backend| known(*backend)) {
-        return Ok(backend);
+async fn choose(context: &Context, needs: &BTreeSet<Need>, remember: bool) -> Result<Isolation, CliError> {
+    let mut trials = Trials::new(context, remember);
+    let mut chosen = Vec::new();
+    for need in needs {
+        chosen.push((*need, trials.backend(*need).await?));
     }
-    let mut failures = Vec::new();
-    for backend in candidates {
-        let report = probe(*backend).await;
-        if works(&report) {
-            let mut works = if remembered["key"] == key { remembered["works"].clone() } else { json!({}) };
-            works[backend.name()] = json!(true);
-            // Only a memory: without it, the next run tries again.
-            if remember {
-                drop(private_folder(&context.state_dir()));
-                drop(std::fs::write(&path, json!({ "key": key, "works": works }).to_string()));
+    Ok(Isolation::new(chosen))
+}
+
+/// What was tried, in this process and before.
+struct Trials<'c> {
+    context: &'c Context,
+    launcher: Launcher,
+    key: Value,
+    known: Value,
+    remember: bool,
+}
+
+impl<'c> Trials<'c> {
+    fn new(context: &'c Context, remember: bool) -> Self {
+        let key = identity(context);
+        let path = context.state_dir().join(MEMORY);
+        let remembered: Value =
+            std::fs::read(&path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+        let known = if remembered["key"] == key { remembered["works"].clone() } else { json!({}) };
+        Self { context, launcher: context.launcher(), key, known, remember }
+    }
+
+    async fn backend(&mut self, need: Need) -> Result<Backend, CliError> {
+        let Mapped { sandbox, weaker } = self.context.wanted(need.tier);
+        let tier = need.tier.as_str();
+        if weaker {
+            terminal::error_line(&format!(
+                "warning: the settings map the tier `{tier}` to `{sandbox}`, which isolates less than its default; the \
+                 run records it"
+            ));
+        }
+        let candidates: &[Backend] = match sandbox {
+            Sandbox::Auto if need.image => &[Backend::Container],
+            Sandbox::Auto => &[Backend::Process, Backend::Bubblewrap, Backend::Container],
+            Sandbox::Container => &[Backend::Container],
+            Sandbox::Gvisor => &[Backend::Gvisor],
+            Sandbox::Process | Sandbox::Bubblewrap | Sandbox::None if need.image => {
+                return Err(CliError::environment(format!(
+                    "a node of the tier `{tier}` names an image, and only containers can show one: `{sandbox}` cannot"
+                ))
+                .hint("leave out `image`, or let the tier have a container"));
             }
-            return Ok(*backend);
+            Sandbox::Process => &[Backend::Process],
+            Sandbox::Bubblewrap => &[Backend::Bubblewrap],
+            Sandbox::None => {
+                terminal::error_line(
+                    "warning: `--sandbox none`: commands run without any isolation; the run records it",
+                );
+                return Ok(Backend::None);
+            }
+        };
+        if let Some(backend) = candidates.iter().copied().find(|backend| self.known[backend.name()] == true) {
+            return Ok(backend);
         }
-        failures.push(report);
+        let mut failures = Vec::new();
+        for backend in candidates {
+            let report = probe_with(&self.launcher, *backend).await;
+            if works(&report) {
+                self.note(*backend);
+                return Ok(*backend);
+            }
+            failures.push(report);
+        }
+        let what = match need.tier {
+            Tier::Trusted => "this machine cannot isolate commands, so nothing was started".to_owned(),
+            _ => format!("this machine cannot isolate commands of the tier `{tier}`, so nothing was started"),
+        };
+        let mut error = CliError::environment(what);
+        for report in &failures {
+            error = error.hint(format!("{}: {}", report.backend.name(), terminal::clean(&described(report))));
+        }
+        Err(error.hint(match need.tier {
+            Tier::Trusted => {
+                "`blueprint doctor` says more; `--sandbox none` runs without isolation, at your own risk".to_owned()
+            }
+            _ => format!(
+                "`blueprint doctor` says more; nothing weaker is taken unless `[tiers] {tier} = \"…\"` in your own \
+                 settings file says so"
+            ),
+        }))
     }
-    let mut error = CliError::environment("this machine cannot isolate commands, so nothing was started");
-    for report in &failures {
-        error = error.hint(format!("{}: {}", report.backend.name(), terminal::clean(&described(report))));
+
+    /// Remembers that a backend works. Only a memory: without it, the next run tries again.
+    fn note(&mut self, backend: Backend) {
+        if !self.known.is_object() {
+            self.known = json!({});
+        }
+        self.known[backend.name()] = json!(true);
+        if self.remember {
+            drop(private_folder(&self.context.state_dir()));
+            let text = json!({ "key": self.key, "works": self.known }).to_string();
+            drop(std::fs::write(self.context.state_dir().join(MEMORY), text));
+        }
     }
-    Err(error.hint("`blueprint doctor` says more; `--sandbox none` runs without isolation, at your own risk"))
 }
 
 /// Runs hold what nodes wrote, so their folder is its owner's alone from the start.
@@ -72,18 +139,31 @@ fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// What a trial depends on: the boot, and this very program.
-fn identity() -> Value {
+/// What a trial depends on: the boot, this very program, and the container engine.
+fn identity(context: &Context) -> Value {
     let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
     let program =
         std::fs::metadata("/proc/self/exe").map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec())).ok();
-    json!({ "boot": boot.trim(), "program": program, "uid": rustix::process::getuid().as_raw() })
+    let docker = context.docker();
+    json!({
+        "boot": boot.trim(), "program": program, "uid": rustix::process::getuid().as_raw(),
+        "docker": [docker.host, docker.runc, docker.gvisor],
+    })
 }
 
 fn described(report: &ProbeReport) -> String {
     match &report.verdict {
         Verdict::Works(attestation) => {
-            format!("works (kernel {}, uid {})", attestation.kernel, attestation.host_uid)
+            let by = attestation
+                .runtime
+                .as_ref()
+                .map(|runtime| format!("{} of engine {}, ", runtime.name, runtime.engine));
+            format!(
+                "works ({}kernel {}, uid {})",
+                by.unwrap_or_default(),
+                attestation.kernel,
+                attestation.host_uid
+            )
         }
         Verdict::Broken { reason } => format!("does not work here: {reason}"),
     }
@@ -95,9 +175,20 @@ fn works(report: &ProbeReport) -> bool {
 
 pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
     let mut reports = Vec::new();
-    for backend in [Backend::Process, Backend::Bubblewrap] {
-        reports.push(probe(backend).await);
+    let launcher = context.launcher();
+    for backend in [Backend::Process, Backend::Bubblewrap, Backend::Container, Backend::Gvisor] {
+        reports.push(probe_with(&launcher, backend).await);
     }
+    let tiers: Vec<(Tier, Mapped)> = Tier::ALL.iter().map(|tier| (*tier, context.wanted(*tier))).collect();
+    let holds = |mapped: &Mapped| {
+        let name = mapped.sandbox.to_string();
+        let trusted = || reports.iter().any(works);
+        if mapped.sandbox == Sandbox::Auto {
+            trusted()
+        } else {
+            reports.iter().any(|report| report.backend.name() == name && works(report))
+        }
+    };
     let git = std::process::Command::new("git").arg("--version").output();
     let git =
         git.ok().filter(|output| output.status.success()).map(|output| terminal::clean_bytes(&output.stdout));
@@ -108,12 +199,18 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
             .iter()
             .map(|report| json!({ "backend": report.backend.name(), "works": works(report), "report": described(report) }))
             .collect();
+        let tiers_json: Vec<Value> = tiers
+            .iter()
+            .map(|(tier, mapped)| {
+                json!({ "tier": tier.as_str(), "sandbox": mapped.sandbox.to_string(), "weaker": mapped.weaker, "usable": holds(mapped) })
+            })
+            .collect();
         let state = match &store {
             Ok(_) => json!("usable"),
             Err(error) => json!(format!("{error:?}")),
         };
         terminal::line(
-            &json!({ "sandboxes": sandboxes, "git": git, "state": state, "project": context.project })
+            &json!({ "sandboxes": sandboxes, "tiers": tiers_json, "git": git, "state": state, "project": context.project })
                 .to_string(),
         );
     } else {
@@ -129,6 +226,14 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
         ));
         for report in &reports {
             terminal::line(&format!("{:10} {}", report.backend.name(), terminal::clean(&described(report))));
+        }
+        for (tier, mapped) in &tiers {
+            let note = match (holds(mapped), mapped.weaker) {
+                (false, _) => ": nodes of this tier are refused here",
+                (true, true) => ", which isolates less than its default",
+                (true, false) => "",
+            };
+            terminal::line(&format!("tier       {} → {}{note}", tier.as_str(), mapped.sandbox));
         }
     }
     let store = store?;

@@ -1,5 +1,6 @@
 //! `prune`: runs that have ended are deleted. Says beforehand what cannot be, and afterwards what was.
 
+use blueprint_runtime::isolation::Isolation;
 use blueprint_runtime::prune::{PruneError, Pruned, Stays};
 use blueprint_runtime::start::Engine;
 use blueprint_runtime::store::RunSummary;
@@ -24,7 +25,7 @@ pub(crate) async fn prune(context: &Context, asked: &PruneArgs) -> Result<Exit, 
             .hint("add `--dry-run` to see what would go"));
     }
     let oldest = asked.older_than.as_deref().map(duration_ms).transpose()?;
-    let engine = context.engine(Backend::None).await?;
+    let engine = context.engine(Isolation::same(Backend::None)).await?;
     let (chosen, left) = if asked.runs.is_empty() {
         chosen_by_age(&engine, oldest, asked.keep).await?
     } else {

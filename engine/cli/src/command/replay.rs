@@ -6,12 +6,14 @@ use std::path::Path;
 
 use blueprint_core::run::SecretSource;
 use blueprint_runtime::cassette::{Cassette, CassetteError, Comparison, Difference, Replay, compare};
+use blueprint_runtime::isolation::Isolation;
 use blueprint_runtime::shared::Settings;
 use blueprint_runtime::start::{Engine, RunOptions, StartError};
 use blueprint_sandbox::Backend;
 use serde_json::json;
 
-use super::run::{backend_for, drive, new_id, secret_sources, start_failed, user};
+use super::doctor;
+use super::run::{drive, new_id, secret_sources, start_failed, user};
 use crate::args::{Format, RunSettings};
 use crate::context::Context;
 use crate::error::{CliError, Exit, from_error};
@@ -38,7 +40,7 @@ pub(crate) async fn replay(
     settings: &RunSettings,
     asked: &Asked,
 ) -> Result<Exit, CliError> {
-    let engine = context.engine(Backend::None).await?;
+    let engine = context.engine(Isolation::same(Backend::None)).await?;
     let Source { of, cassette, mut secrets } = source(context, &engine, &asked.what).await?;
     let program = cassette.program().map_err(|error| unusable(&error))?;
     secrets.extend(secret_sources(&program, &asked.secrets)?);
@@ -46,8 +48,8 @@ pub(crate) async fn replay(
         return Err(CliError::usage(format!("the recorded run had the secret `{}`", clean(name)))
             .hint(format!("--secret {}=env:VARIABLE", clean(name))));
     }
-    let backend = backend_for(context, &program).await?;
-    let engine = Engine { settings: Settings { backend, ..engine.settings.clone() }, ..engine };
+    let isolation = doctor::isolation(context, &program).await?;
+    let engine = Engine { settings: Settings { isolation, ..engine.settings.clone() }, ..engine };
     let id = new_id();
     let progress = progress::start(context, settings, &program, &id);
     let replay = Replay {

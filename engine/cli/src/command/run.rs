@@ -8,6 +8,7 @@ use blueprint_core::format::InputType;
 use blueprint_core::graph::{Action, InputSpec, Mind, Program};
 use blueprint_core::run::{Outcome, SecretSource};
 use blueprint_runtime::drive::{DriveEnd, DriveError, Driver, Patience};
+use blueprint_runtime::isolation::Isolation;
 use blueprint_runtime::message::Message;
 use blueprint_runtime::start::{
     Engine, NewRunOptions, OpenedRun, RunOptions, StandIn, StartError, agent_trouble,
@@ -45,8 +46,8 @@ pub(crate) async fn run(context: &Context, settings: &RunSettings, asked: &Asked
     refuse_later_kinds(&program)?;
     let (inputs, secrets) = inputs(&program, asked)?;
     let models = stand_ins(context, &program, &asked.models)?;
-    let backend = backend_for(context, &program).await?;
-    let engine = context.engine(backend).await?;
+    let isolation = doctor::isolation(context, &program).await?;
+    let engine = context.engine(isolation.clone()).await?;
     if let Some(why) = agent_trouble(&program) {
         return Err(CliError::usage(why).hint("mend that; nothing was started"));
     }
@@ -62,7 +63,7 @@ pub(crate) async fn run(context: &Context, settings: &RunSettings, asked: &Asked
         dirty: if asked.include_dirty { Dirty::Include } else { Dirty::Exclude },
         jobs: context.settings.jobs().get() as u32,
         by: user(context),
-        options: RunOptions { sandbox: backend.name().to_owned(), models, replay: None }.to_value(),
+        options: RunOptions { sandbox: isolation.named(), models, replay: None }.to_value(),
     };
     let (driver, base) = engine.start(new, progress.observer()).await.map_err(start_failed)?;
     if let Some(base) = &base {
@@ -106,7 +107,7 @@ pub(crate) async fn take_over(
     id: &str,
     news: Option<(&str, Message)>,
 ) -> Result<Exit, CliError> {
-    let engine = context.engine(Backend::None).await?;
+    let engine = context.engine(Isolation::same(Backend::None)).await?;
     let opened = engine.open(id).await.map_err(start_failed)?;
     opened.must_hold().map_err(start_failed)?;
     if let Some((node, _)) = &news {
@@ -123,9 +124,9 @@ pub(crate) async fn take_over(
         return Err(CliError::usage(format!("run {id} has ended: it {}", worded(outcome)))
             .hint(format!("`blueprint retry {id} NODE` tries a node again, `blueprint fork {id} --from NODE` starts a new run")));
     }
-    let backend = backend_for(context, opened.state.program()).await?;
+    let isolation = doctor::isolation(context, opened.state.program()).await?;
     let engine = Engine {
-        settings: blueprint_runtime::shared::Settings { backend, ..engine.settings.clone() },
+        settings: blueprint_runtime::shared::Settings { isolation, ..engine.settings.clone() },
         ..engine
     };
     let progress = progress::start(context, settings, opened.state.program(), id);
@@ -144,16 +145,16 @@ pub(crate) async fn fork(
     run: &str,
     from: &str,
 ) -> Result<Exit, CliError> {
-    let engine = context.engine(Backend::None).await?;
+    let engine = context.engine(Isolation::same(Backend::None)).await?;
     let id = context.find_run(&engine.store, Some(run)).await?;
     let parent = engine.open(&id).await.map_err(start_failed)?;
     parent.must_hold().map_err(start_failed)?;
     if parent.state.at(from).is_none_or(|inst| parent.state.instance(inst).scope != 0) {
         return Err(no_node(&parent.state, from));
     }
-    let backend = backend_for(context, parent.state.program()).await?;
+    let isolation = doctor::isolation(context, parent.state.program()).await?;
     let engine = Engine {
-        settings: blueprint_runtime::shared::Settings { backend, ..engine.settings.clone() },
+        settings: blueprint_runtime::shared::Settings { isolation, ..engine.settings.clone() },
         ..engine
     };
     let new_id = new_id();
@@ -237,15 +238,6 @@ fn watch_signals(stop: CancellationToken) {
 #[expect(clippy::exit, reason = "the second Ctrl-C: the journal is durable, so nothing is lost")]
 fn kill_at_once() {
     std::process::exit(130);
-}
-
-/// The isolation for a program: none is looked for if nothing runs a command.
-pub(crate) async fn backend_for(context: &Context, program: &Program) -> Result<Backend, CliError> {
-    if program.nodes().any(|node| matches!(node.action, Action::Run(_) | Action::Agent(_))) {
-        doctor::backend(context).await
-    } else {
-        Ok(Backend::Process)
-    }
 }
 
 fn refuse_later_kinds(program: &Program) -> Result<(), CliError> {

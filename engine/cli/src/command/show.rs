@@ -82,7 +82,13 @@ fn isolations(opened: &OpenedRun) -> Vec<String> {
         .entries
         .iter()
         .filter_map(|entry| match &entry.event {
-            Event::DriverStarted { isolation, .. } => isolation.as_str().map(str::to_owned),
+            Event::DriverStarted { isolation: Value::String(name), .. } => Some(name.clone()),
+            Event::DriverStarted { isolation: Value::Object(by_tier), .. } => {
+                let parts = by_tier
+                    .iter()
+                    .map(|(tier, name)| format!("{tier}: {}", name.as_str().unwrap_or_default()));
+                Some(parts.collect::<Vec<_>>().join("; "))
+            }
             _ => None,
         })
         .collect();

@@ -1,7 +1,7 @@
 //! `test`: runs the scenarios beside blueprints, each in a project of its own, with the engine and the driver of `run`.
 //! Never touches the repository, the state folder or the files of the project, and never lets a run reach out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,12 +10,12 @@ use blueprint_core::graph::{Action, Program};
 use blueprint_core::run::SecretSource;
 use blueprint_core::source::SourceSet;
 use blueprint_runtime::drive::{DriveEnd, Patience};
+use blueprint_runtime::isolation::{Isolation, Need};
 use blueprint_runtime::scenario::{Judged, Place, Scenario, Stand, Wrong, judge, read};
 use blueprint_runtime::shared::Settings;
 use blueprint_runtime::start::{Engine, NewRunOptions};
 use blueprint_runtime::store::{Mode, Options, Store, SyncLevel};
 use blueprint_runtime::workspace::Dirty;
-use blueprint_sandbox::Backend;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -53,8 +53,8 @@ pub(crate) async fn test(context: &Context, names: &[String]) -> Result<Exit, Cl
         .enumerate()
         .map(|(number, (suite, scenario))| (number, suite, scenario))
         .collect();
-    let sandboxed = tasks.iter().any(|(_, suite, scenario)| needs_sandbox(&suite.program, scenario));
-    let backend = if sandboxed { doctor::backend_of_a_test(context).await? } else { Backend::Process };
+    let needs = tasks.iter().flat_map(|(_, suite, scenario)| needs(&suite.program, scenario)).collect();
+    let isolation = doctor::isolation_of_tests(context, &needs).await?;
     let stop = CancellationToken::new();
     watch(stop.clone());
     let (tasks, report) = (Mutex::new(tasks), Mutex::new(Report::new(context.format)));
@@ -64,7 +64,7 @@ pub(crate) async fn test(context: &Context, names: &[String]) -> Result<Exit, Cl
             let Some((number, suite, scenario)) = task.filter(|_| !stop.is_cancelled()) else {
                 return Ok(());
             };
-            let told = run(context, backend, suite, &scenario, &stop).await?;
+            let told = run(context, &isolation, suite, &scenario, &stop).await?;
             report.lock().unwrap_or_else(PoisonError::into_inner).take(number, told);
         }
     };
@@ -175,17 +175,16 @@ fn with_scenarios(project: &Path) -> Vec<String> {
     names
 }
 
-/// Whether something of it runs in a sandbox.
-fn needs_sandbox(program: &Program, scenario: &Scenario) -> bool {
-    program
-        .nodes()
-        .any(|node| matches!(node.action, Action::Run(_) | Action::Agent(_)) && !scenario.stubs(&node.name))
+/// What the nodes that really run need of sandboxes: stubs need none.
+fn needs(program: &Program, scenario: &Scenario) -> BTreeSet<Need> {
+    let commands = program.nodes().filter(|node| matches!(node.action, Action::Run(_) | Action::Agent(_)));
+    commands.filter(|node| !scenario.stubs(&node.name)).map(Need::of).collect()
 }
 
 /// Runs a scenario to its end and judges it. An error is about the machine, not about the scenario.
 async fn run(
     context: &Context,
-    backend: Backend,
+    isolation: &Isolation,
     suite: &Suite,
     scenario: &Arc<Scenario>,
     stop: &CancellationToken,
@@ -194,7 +193,7 @@ async fn run(
     let place = Place::new(&scenario.start).map_err(|error| from_error(Exit::Environment, &error))?;
     let id = new_id();
     let stand = Arc::new(Stand::new(Arc::clone(scenario), &suite.program));
-    let engine = engine(context, backend, scenario, &stand, &place).await?;
+    let engine = engine(context, isolation, scenario, &stand, &place).await?;
     let (judged, timed_out) = drive(&engine, suite, scenario, &stand, &id, stop).await?;
     drop(engine);
     let kept = (!judged.problems.is_empty()).then(|| place.keep());
@@ -217,7 +216,7 @@ fn variable(secret: &str) -> String {
 
 async fn engine(
     context: &Context,
-    backend: Backend,
+    isolation: &Isolation,
     scenario: &Scenario,
     stand: &Arc<Stand>,
     place: &Place,
@@ -226,7 +225,7 @@ async fn engine(
     let options = Options { sync: SyncLevel::Normal, mode: Mode::ReadWrite };
     let store =
         Store::open(place.state(), options).await.map_err(|error| from_error(Exit::Environment, &error))?;
-    let engine = context.engine_on(store, backend);
+    let engine = context.engine_on(store, isolation.clone());
     let environment: BTreeMap<String, String> =
         scenario.secrets.iter().map(|(name, value)| (variable(name), value.clone())).collect();
     // Neither the models, the logins nor the hooks of the user: what a scenario shows must not depend on who runs it.

@@ -17,6 +17,7 @@ use super::key::{Key, Section, nearest};
 use super::origin::{Origin, Place, plain};
 use super::paths::{self, Places};
 use super::sources::{Layer, Placed};
+use super::tiers::{Docker, Tiers};
 use super::value::{Form, Sandbox, Value};
 use super::variables::no_sandbox;
 
@@ -112,6 +113,17 @@ impl Reader<'_> {
                     self.mcp(name.span());
                     continue;
                 }
+                (Section::Top, "tiers") => {
+                    let read = self.users_own::<Tiers>("tiers", "says what isolates strangers' code");
+                    let read = read.and_then(|tiers| tiers.check().map(|()| tiers));
+                    self.layer.tiers = self.kept("tiers", name.span(), read);
+                    continue;
+                }
+                (Section::Top, "docker") => {
+                    let read = self.users_own::<Docker>("docker", "says where containers are made");
+                    self.layer.docker = self.kept("docker", name.span(), read);
+                    continue;
+                }
                 (Section::Top, "limits") => Some((Section::Limits, "limits")),
                 (Section::Top, "toolchains") => Some((Section::Toolchains, "toolchains")),
                 _ => None,
@@ -153,6 +165,25 @@ impl Reader<'_> {
         let mut table = self.text.parse::<toml::Table>().map_err(|error| error.message().to_owned())?;
         let value = table.remove(name).ok_or_else(|| "is not there".to_owned())?;
         value.try_into::<T>().map_err(|error| error.message().to_owned())
+    }
+
+    /// A part of the file that only the user's own may have, because of what it `does`.
+    fn users_own<T: serde::de::DeserializeOwned>(&self, name: &str, does: &str) -> Result<T, String> {
+        match self.owner {
+            Owner::Project => Err(format!("{does}: only the user's own settings file can do that")),
+            Owner::User => self.part(name).map_err(|reason| format!("cannot be read: {}", plain(&reason))),
+        }
+    }
+
+    fn kept<T>(&mut self, name: &'static str, range: Range<usize>, read: Result<T, String>) -> Option<T> {
+        match read {
+            Ok(part) => Some(part),
+            Err(reason) => {
+                let place = self.place(range);
+                self.errors.push(ConfigError::Table { place, name, reason });
+                None
+            }
+        }
     }
 
     /// Hosts of our own that requests may reach: this machine and its network are the user's to open.
@@ -248,7 +279,7 @@ impl Reader<'_> {
         // The right name in the wrong table is more likely than a near name in the right one.
         let elsewhere = Key::ALL.into_iter().find(|key| key.leaf() == name).map(Key::name);
         let here = Key::ALL.into_iter().filter(|key| key.section() == section).map(Key::leaf);
-        let tables = ["limits", "toolchains", "models", "hooks", "tools", "egress", "mcp"]
+        let tables = ["limits", "toolchains", "models", "hooks", "tools", "egress", "mcp", "tiers", "docker"]
             .into_iter()
             .filter(|_| section == Section::Top);
         let suggestion = elsewhere.or_else(|| nearest(name, here.chain(tables))).map(str::to_owned);

@@ -9,6 +9,7 @@ mod paths;
 mod quantity;
 mod resolve;
 mod sources;
+mod tiers;
 mod value;
 mod variables;
 
@@ -18,4 +19,5 @@ mod tests;
 pub(crate) use quantity::Wall;
 pub(crate) use resolve::{Resolved, resolve};
 pub(crate) use sources::{Flags, Sources};
+pub(crate) use tiers::Mapped;
 pub(crate) use value::{Color, Durability, Sandbox};

@@ -17,6 +17,7 @@ use super::origin::Origin;
 use super::paths::Places;
 use super::quantity::{Bytes, Cpus, Jobs, Pids, Wall};
 use super::sources::{Flags, Layer, Placed, Sources};
+use super::tiers::{Docker, Tiers};
 use super::value::{Color, Durability, Sandbox, Value};
 use super::variables;
 
@@ -38,6 +39,8 @@ pub(crate) struct Resolved {
     hooks: Vec<HookConfig>,
     tools: ToolsConfig,
     private: Private,
+    tiers: Tiers,
+    docker: Docker,
     mcp: McpConfig,
     notices: Vec<Notice>,
 }
@@ -106,6 +109,8 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         hooks: None,
         tools: None,
         private: None,
+        tiers: None,
+        docker: None,
         mcp: None,
     };
     let state = flags.state.or(env.state).or(files.state.take());
@@ -128,6 +133,8 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         hooks: user.hooks.unwrap_or_default(),
         tools: user.tools.unwrap_or_default(),
         private: user.private.unwrap_or_default(),
+        tiers: user.tiers.unwrap_or_default(),
+        docker: user.docker.unwrap_or_default(),
         mcp: user.mcp.unwrap_or_default(),
         notices,
     })
@@ -153,6 +160,8 @@ fn options(flags: &Flags) -> Layer {
         hooks: None,
         tools: None,
         private: None,
+        tiers: None,
+        docker: None,
         mcp: None,
     }
 }
@@ -233,6 +242,16 @@ impl Resolved {
     /// How fast tools may be called, which was found to make sense.
     pub(crate) fn tools(&self) -> &ToolsConfig {
         &self.tools
+    }
+
+    /// What isolates the tiers besides `trusted`.
+    pub(crate) fn tiers(&self) -> &Tiers {
+        &self.tiers
+    }
+
+    /// Where containers are made.
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.docker
     }
 
     /// Hosts of our own that requests may reach.

@@ -11,6 +11,7 @@ use blueprint_sandbox::egress::Private;
 
 use super::origin::Origin;
 use super::quantity::{Bytes, Cpus, Jobs, Pids, Wall};
+use super::tiers::{Docker, Tiers};
 use super::value::{Color, Durability, Sandbox};
 
 /// Everything settings can come from, already read.
@@ -69,4 +70,6 @@ pub(super) struct Layer {
     pub(super) tools: Option<ToolsConfig>,
     pub(super) private: Option<Private>,
     pub(super) mcp: Option<McpConfig>,
+    pub(super) tiers: Option<Tiers>,
+    pub(super) docker: Option<Docker>,
 }

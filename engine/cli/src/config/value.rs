@@ -15,6 +15,10 @@ pub(crate) enum Sandbox {
     Process,
     /// `bwrap`.
     Bubblewrap,
+    /// A container of the Docker engine.
+    Container,
+    /// A container under gVisor.
+    Gvisor,
     /// Nothing. Only an option on the command line can say so, each time.
     None,
 }
@@ -140,7 +144,16 @@ impl FromStr for Sandbox {
         if text == "none" {
             return Ok(Self::None);
         }
-        word(text, &[("auto", Self::Auto), ("process", Self::Process), ("bubblewrap", Self::Bubblewrap)])
+        word(
+            text,
+            &[
+                ("auto", Self::Auto),
+                ("process", Self::Process),
+                ("bubblewrap", Self::Bubblewrap),
+                ("container", Self::Container),
+                ("gvisor", Self::Gvisor),
+            ],
+        )
     }
 }
 
@@ -166,6 +179,8 @@ impl fmt::Display for Sandbox {
             Self::Auto => "auto",
             Self::Process => "process",
             Self::Bubblewrap => "bubblewrap",
+            Self::Container => "container",
+            Self::Gvisor => "gvisor",
             Self::None => "none",
         })
     }

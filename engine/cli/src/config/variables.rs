@@ -20,6 +20,8 @@ pub(super) fn read(
         hooks: None,
         tools: None,
         private: None,
+        tiers: None,
+        docker: None,
         mcp: None,
         jobs: reader.value(Key::Jobs),
         sandbox: reader.value(Key::Sandbox),

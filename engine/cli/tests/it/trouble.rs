@@ -408,7 +408,8 @@ fn start_two_days_ahead(lab: &Lab, name: &str) -> String {
             state_dir: lab.state(),
             clock: Arc::new(clock),
             settings: Settings {
-                backend: blueprint_sandbox::Backend::None,
+                isolation: blueprint_runtime::isolation::Isolation::same(blueprint_sandbox::Backend::None),
+                launcher: blueprint_sandbox::Launcher::this_program(),
                 limits: blueprint_sandbox::Limits::default(),
                 toolchains: Toolchains::default(),
                 program: None,

@@ -338,6 +338,7 @@ impl<'a> Compiler<'a> {
             ("defaults", defaults.timeout.as_ref().map(|v| &v.range)),
             ("defaults", defaults.workspace.as_ref().map(|v| &v.range)),
             ("defaults", defaults.tier.as_ref().map(|v| &v.range)),
+            ("defaults", defaults.image.as_ref().map(|v| &v.range)),
             ("defaults", defaults.shell.as_ref().map(|v| &v.range)),
             ("defaults", defaults.env.0.first().map(|(key, _)| &key.range)),
         ];

@@ -215,6 +215,11 @@ impl Compiler<'_> {
             }
             (None, _) => Workspace::None,
         };
+        let tier = table.tier.as_ref().or(defaults.tier.as_ref()).map_or(Tier::Trusted, |tier| tier.value);
+        let image = match kind {
+            Some("run" | "agent") => self.image(source, defaults, tier),
+            _ => None,
+        };
         let node = Node {
             name: source.name.as_str().into(),
             summary: table.summary.as_ref().map(|summary| summary.value.clone()),
@@ -230,7 +235,8 @@ impl Compiler<'_> {
             output_from,
             artifacts,
             workspace,
-            tier: table.tier.as_ref().or(defaults.tier.as_ref()).map_or(Tier::Trusted, |tier| tier.value),
+            tier,
+            image,
         };
         Some(match each {
             Some(each) => self.wrap_each(unit, node, each, names.inputs),
@@ -317,6 +323,7 @@ impl Compiler<'_> {
             ("artifacts", first(table.artifacts.first().map(|v| &v.range)), run),
             ("with", first(table.with.0.first().map(|(k, _)| &k.range)), kind == "use"),
             ("tools", first(table.tools.first().map(|v| &v.range)), kind == "agent"),
+            ("image", table.image.as_ref().map(|v| v.range.clone()), run || kind == "agent"),
             ("network", first(table.network.first().map(|v| &v.range)), kind == "agent"),
             (
                 "output",

@@ -12,6 +12,7 @@ mod compiler;
 mod command;
 mod edit;
 mod hosts;
+mod image;
 mod inputs;
 mod later;
 mod lower;

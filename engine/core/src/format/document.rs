@@ -177,6 +177,9 @@ pub struct Defaults {
     /// How much to trust what the nodes run.
     #[serde(default)]
     pub tier: Option<Sp<Tier>>,
+    /// The image of all nodes that run commands.
+    #[serde(default)]
+    pub image: Option<Sp<String>>,
     /// The shell that reads `run` lines.
     #[serde(default)]
     pub shell: Option<Sp<super::node::Shell>>,

@@ -116,6 +116,10 @@ pub struct NodeTable {
     /// How much to trust what the node runs.
     #[serde(default)]
     pub tier: Option<Sp<Tier>>,
+    /// The image whose programs the node's commands find, as `NAME@sha256:DIGEST`. Without one they find those of the
+    /// machine, read-only.
+    #[serde(default)]
+    pub image: Option<Sp<String>>,
 }
 
 macro_rules! words {

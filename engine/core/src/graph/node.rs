@@ -46,6 +46,8 @@ pub struct Node {
     pub workspace: Workspace,
     /// How much to trust it.
     pub tier: Tier,
+    /// The image its commands find their programs in; that of the machine if left out.
+    pub image: Option<Arc<str>>,
 }
 
 impl Node {

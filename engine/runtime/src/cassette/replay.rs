@@ -49,7 +49,7 @@ impl Engine {
         };
         let kept = self.store.blobs().put(&cassette.bytes()?).map_err(crate::payload::PayloadError::from)?;
         let options = RunOptions {
-            sandbox: self.settings.backend.name().to_owned(),
+            sandbox: self.settings.isolation.named(),
             replay: Some(Replayed { of: asked.of, cassette: kept.to_string() }),
             ..RunOptions::default()
         };

@@ -218,8 +218,8 @@ async fn conclude(
     let log = host.log()?;
     let mut record = json!({
         "log": log.digest.map(|digest| digest.to_string()),
-        "isolation": shared.settings.backend.name(),
-        "attestation": shared.attested.get(),
+        "isolation": host.backend().name(),
+        "attestation": host.attestation(),
         "transcript": transcript,
         "turns": ended.turns,
         "tool_calls": ended.tool_calls,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use blueprint_core::format::{Expect, OutputFrom, Shell, Workspace};
 use blueprint_core::graph::{Action, Node, Run};
 use blueprint_core::run::{Failure, FailureClass, LostBecause, Success};
-use blueprint_sandbox::{Backend, Ended, Exec, NotStarted, Sandbox, Status, WorkspaceMode, WorkspaceMount};
+use blueprint_sandbox::{Backend, Ended, Exec, NotStarted, Status, WorkspaceMode, WorkspaceMount};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,7 @@ pub(super) async fn run(
     let mut prepared = prepare(shared, job, node.workspace).await?;
     let ended = attempt(shared, job, node, run, prepared.as_ref(), cancel).await;
     let done = match ended {
-        Ok((ended, log)) => conclude(shared, job, node, run, &mut prepared, &ended, log).await,
+        Ok(ended) => conclude(shared, job, node, run, &mut prepared, ended).await,
         Err(ending) => Err(ending),
     };
     let left = prepared.as_ref().map(|prepared| prepared.commit.to_string());
@@ -89,6 +89,15 @@ pub(super) fn in_tree(shared: &Shared, path: &str) -> String {
     shared.trees.as_ref().map_or_else(|| path.to_owned(), |trees| trees.in_tree(path))
 }
 
+/// A command that came to its end.
+struct Attempted {
+    ended: Ended,
+    log: Log,
+    backend: Backend,
+    /// The digest of what its sandbox really was.
+    attestation: String,
+}
+
 async fn attempt(
     shared: &Arc<Shared>,
     job: &Job,
@@ -96,17 +105,17 @@ async fn attempt(
     run: &Run,
     prepared: Option<&Prepared>,
     cancel: &CancellationToken,
-) -> Result<(Ended, Log), Ending> {
+) -> Result<Attempted, Ending> {
     let settings = &shared.settings;
+    let backend = settings.isolation.of(node)?;
     let workspace = prepared.map(|prepared| WorkspaceMount {
         host: prepared.checkout.dir().to_owned(),
-        inside: surroundings::inside(shared, prepared.checkout.dir()),
+        inside: surroundings::inside(shared, backend, prepared.checkout.dir()),
         mode: match node.workspace {
-            // Without isolation nothing is mounted: what such a node writes is left uncaptured, and goes when the
-            // checkout is brought to its next tree.
-            Workspace::Scratch | Workspace::Read if settings.backend == Backend::None => {
-                WorkspaceMode::ReadWrite
-            }
+            // Without isolation nothing is mounted. What such a node writes is left uncaptured, and goes when the
+            // checkout is brought to its next tree; so it is with sandboxes that cannot throw it away themselves.
+            Workspace::Read if backend == Backend::None => WorkspaceMode::ReadWrite,
+            Workspace::Scratch if !backend.discards() => WorkspaceMode::ReadWrite,
             // What is thrown away with the sandbox cannot be read afterwards. The checkout is the node's own and is
             // brought to another tree before anybody else sees it.
             Workspace::Scratch if reads_files(node) => WorkspaceMode::ReadWrite,
@@ -115,15 +124,15 @@ async fn attempt(
             Workspace::Write | Workspace::None => WorkspaceMode::ReadWrite,
         },
     });
-    let exec = exec(shared, job, node, run, workspace.as_ref())?;
+    let exec = exec(shared, job, backend, run, workspace.as_ref())?;
     let mut limits = settings.limits;
     if let Some(timeout) = node.timeout {
         limits.wall = timeout;
     }
-    let spec = surroundings::spec(shared, workspace, limits);
+    let spec = surroundings::spec(shared, node, backend, workspace, limits);
     let mut sandbox =
-        Sandbox::start(settings.backend, &spec).await.map_err(|error| surroundings::failed(&error))?;
-    surroundings::attest(shared, &sandbox)?;
+        surroundings::start(shared, backend, &spec).await.map_err(|error| surroundings::failed(&error))?;
+    let attestation = surroundings::attest(shared, &sandbox)?;
     let (send, mut receive) = mpsc::channel(16);
     let live = live_path(&shared.state_dir, &shared.run, &job.path, job.attempt);
     let wanted = if node.outputs.is_empty() || matches!(node.output_from, OutputFrom::File(_)) {
@@ -162,7 +171,7 @@ async fn attempt(
     if ended.status == Status::Cancelled {
         return Err(Ending::Lost(LostBecause::Cancelled));
     }
-    Ok((ended, log))
+    Ok(Attempted { ended, log, backend, attestation })
 }
 
 /// Whether files are read after the command has ended.
@@ -182,10 +191,11 @@ fn named(run: &Run) -> String {
 fn exec(
     shared: &Shared,
     job: &Job,
-    node: &Node,
+    backend: Backend,
     run: &Run,
     workspace: Option<&WorkspaceMount>,
 ) -> Result<Exec, Failure> {
+    let node = job.node(shared);
     let bad = |what: &str, error: &dyn std::error::Error| {
         Failure::new(FailureClass::Command, format!("{what} of `{}` has no value: {error}", node.name))
     };
@@ -209,7 +219,7 @@ fn exec(
         (Some(trees), Some(_)) => inside.join(trees.in_tree(&run.cwd)),
         _ => inside,
     };
-    let mut exec = surroundings::exec(shared, job, argv, cwd);
+    let mut exec = surroundings::exec(shared, job, backend, argv, cwd);
     for (name, value) in &run.env {
         let value =
             value_of(value, &job.scope).map_err(|error| bad(&format!("the variable `{name}`"), &error))?;
@@ -229,14 +239,14 @@ async fn conclude(
     node: &Node,
     run: &Run,
     prepared: &mut Option<Prepared>,
-    ended: &Ended,
-    log: Log,
+    attempted: Attempted,
 ) -> Result<Success, Ending> {
+    let Attempted { ended, log, backend, attestation } = attempted;
     let mut record = json!({
         "log": log.digest.map(|digest| digest.to_string()),
         "exit": ended.status.shell_code(),
-        "isolation": shared.settings.backend.name(),
-        "attestation": shared.attested.get(),
+        "isolation": backend.name(),
+        "attestation": attestation,
         "wall_ms": ended.usage.wall.as_millis() as u64,
         "cpu_ms": (ended.usage.user + ended.usage.system).as_millis() as u64,
         "max_rss_bytes": ended.usage.max_rss_bytes,

@@ -3,16 +3,17 @@
 
 use std::path::{Path, PathBuf};
 
+use blueprint_core::graph::Node;
 use blueprint_core::run::{Failure, FailureClass};
-use blueprint_sandbox::{Backend, Exec, HOME, Limits, Sandbox, Spec, WorkspaceMount};
+use blueprint_sandbox::{Backend, Exec, HOME, Image, Limits, Sandbox, Spec, StartError, WorkspaceMount};
 
 use super::{Job, infra};
 use crate::shared::Shared;
 
 /// Where commands see the workspace: at the project's own path, so that paths in caches and messages are the
 /// same inside and outside, unless the sandbox has something of its own there.
-pub(super) fn inside(shared: &Shared, checkout: &Path) -> PathBuf {
-    if shared.settings.backend == Backend::None {
+pub(super) fn inside(shared: &Shared, backend: Backend, checkout: &Path) -> PathBuf {
+    if backend == Backend::None {
         return checkout.to_owned();
     }
     let own = [
@@ -27,28 +28,41 @@ pub(super) fn inside(shared: &Shared, checkout: &Path) -> PathBuf {
 }
 
 /// The sandbox of a node.
-pub(super) fn spec(shared: &Shared, workspace: Option<WorkspaceMount>, limits: Limits) -> Spec {
-    let settings = &shared.settings;
-    // Without isolation nothing is mounted: the whole machine is there, under its own names.
-    let isolated = settings.backend != Backend::None;
-    let read_only = if isolated { settings.toolchains.read_only.clone() } else { Vec::new() };
-    Spec { workspace, read_only, limits, ..Spec::default() }
+pub(super) fn spec(
+    shared: &Shared,
+    node: &Node,
+    backend: Backend,
+    workspace: Option<WorkspaceMount>,
+    limits: Limits,
+) -> Spec {
+    let image = node.image.as_ref().map_or(Image::Host, |name| Image::Named(name.to_string()));
+    // Without isolation nothing is mounted: the whole machine is there, under its own names. An image brings its own.
+    let shows_tools = backend != Backend::None && image == Image::Host;
+    let read_only = if shows_tools { shared.settings.toolchains.read_only.clone() } else { Vec::new() };
+    Spec { workspace, read_only, limits, image, ..Spec::default() }
+}
+
+/// Starts a sandbox for a node.
+pub(super) async fn start(shared: &Shared, backend: Backend, spec: &Spec) -> Result<Sandbox, StartError> {
+    Sandbox::start_with(&shared.settings.launcher, backend, spec).await
 }
 
 /// A command with what all commands of a node have in their environment.
-pub(super) fn exec(shared: &Shared, job: &Job, argv: Vec<String>, cwd: PathBuf) -> Exec {
-    let home =
-        if shared.settings.backend == Backend::None { Path::new("/nonexistent") } else { Path::new(HOME) };
+pub(super) fn exec(shared: &Shared, job: &Job, backend: Backend, argv: Vec<String>, cwd: PathBuf) -> Exec {
+    let home = if backend == Backend::None { Path::new("/nonexistent") } else { Path::new(HOME) };
     let mut exec = Exec::new(argv, cwd, home);
     let tools = &shared.settings.toolchains;
-    if !tools.path.is_empty() {
+    let has_tools = job.node(shared).image.is_none();
+    if has_tools && !tools.path.is_empty() {
         let base = exec.env.get("PATH").cloned().unwrap_or_default();
         let path: Vec<String> =
             tools.path.iter().map(|path| path.display().to_string()).chain([base]).collect();
         exec.env.insert("PATH".to_owned(), path.join(":"));
     }
-    exec.env.extend(tools.env.clone());
-    if shared.settings.backend == Backend::None {
+    if has_tools {
+        exec.env.extend(tools.env.clone());
+    }
+    if backend == Backend::None {
         exec.env.extend(tools.bare_env.clone());
     }
     let known = [
@@ -62,20 +76,14 @@ pub(super) fn exec(shared: &Shared, job: &Job, argv: Vec<String>, cwd: PathBuf) 
     exec
 }
 
-/// Keeps what the sandboxes of this run really are, once.
-pub(super) fn attest(shared: &Shared, sandbox: &Sandbox) -> Result<(), Failure> {
-    if shared.attested.get().is_none() {
-        let attestation = serde_json::to_vec(sandbox.attestation())
-            .map_err(|error| infra("the attestation of the sandbox is not JSON", &error))?;
-        let digest = shared
-            .store
-            .blobs()
-            .put(&attestation)
-            .map_err(|error| infra("the attestation of the sandbox could not be kept", &error))?;
-        // Two nodes may start their sandboxes at once; both attest the same.
-        let _ = shared.attested.set(digest.to_string());
-    }
-    Ok(())
+/// Keeps what a sandbox really is, and gives the digest it is kept under.
+pub(super) fn attest(shared: &Shared, sandbox: &Sandbox) -> Result<String, Failure> {
+    let attestation = serde_json::to_vec(sandbox.attestation())
+        .map_err(|error| infra("the attestation of the sandbox is not JSON", &error))?;
+    shared
+        .attested
+        .digest(attestation, |text| shared.store.blobs().put(text).map(|digest| digest.to_string()))
+        .map_err(|error| infra("the attestation of the sandbox could not be kept", &error))
 }
 
 /// The failure of a sandbox, as opposed to what ran in it.

@@ -47,6 +47,9 @@ const READERS: usize = 4;
 pub(super) struct Host {
     shared: Arc<Shared>,
     job: Job,
+    backend: Backend,
+    /// The digest of what the sandbox of commands that write really was, once there was one.
+    attestation: Mutex<Option<String>>,
     env: BTreeMap<String, String>,
     inside: PathBuf,
     mount: Option<WorkspaceMount>,
@@ -82,10 +85,11 @@ impl Host {
             })?;
             env.insert(name.clone(), as_text(&value));
         }
-        let isolated = shared.settings.backend != Backend::None;
+        let backend = shared.settings.isolation.of(node)?;
+        let isolated = backend != Backend::None;
         let mount = prepared.as_ref().map(|prepared| WorkspaceMount {
             host: prepared.checkout.dir().to_owned(),
-            inside: surroundings::inside(shared, prepared.checkout.dir()),
+            inside: surroundings::inside(shared, backend, prepared.checkout.dir()),
             mode: match node.workspace {
                 // The checkout is the node's own and is brought to another tree before anybody else sees it.
                 Workspace::Write | Workspace::Scratch | Workspace::None => WorkspaceMode::ReadWrite,
@@ -103,6 +107,8 @@ impl Host {
             shared: Arc::clone(shared),
             job: job.clone(),
             env,
+            backend,
+            attestation: Mutex::new(None),
             inside,
             mount,
             captures: node.workspace == Workspace::Write,
@@ -113,6 +119,16 @@ impl Host {
             scanner: Scanner::new(&shared.redactor, Options::default()),
             log: Mutex::new(Some(LogWriter::new(shared.store.blobs(), &shared.redactor, live, 0))),
         })
+    }
+
+    /// What isolates the agent's commands.
+    pub(super) fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// What its sandbox really was, by digest.
+    pub(super) fn attestation(&self) -> Option<String> {
+        self.attestation.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Ends every sandbox.
@@ -140,12 +156,13 @@ impl Host {
 
     fn spec(&self, reads: bool) -> Spec {
         let settings = &self.shared.settings;
-        let isolated = settings.backend != Backend::None;
+        let isolated = self.backend != Backend::None;
         let mount = self.mount.clone().map(|mount| {
             let mode = if reads && isolated { WorkspaceMode::ReadOnly } else { mount.mode };
             WorkspaceMount { mode, ..mount }
         });
-        let mut spec = surroundings::spec(&self.shared, mount, settings.limits);
+        let node = self.job.node(&self.shared);
+        let mut spec = surroundings::spec(&self.shared, node, self.backend, mount, settings.limits);
         if isolated && let Some(program) = &settings.program {
             spec.read_only.push(ReadOnlyMount { host: program.clone(), inside: PROGRAM.into() });
         }
@@ -154,10 +171,17 @@ impl Host {
 
     async fn start(&self, reads: bool) -> Result<Sandbox, HostError> {
         let failed = |error: &(dyn std::error::Error + 'static)| HostError::Sandbox(crate::chain(error));
-        let sandbox = Sandbox::start(self.shared.settings.backend, &self.spec(reads))
+        let sandbox = surroundings::start(&self.shared, self.backend, &self.spec(reads))
             .await
             .map_err(|error| failed(&error))?;
-        surroundings::attest(&self.shared, &sandbox).map_err(|failure| HostError::Infra(failure.message))?;
+        let attestation = surroundings::attest(&self.shared, &sandbox)
+            .map_err(|failure| HostError::Infra(failure.message))?;
+        // That of a sandbox that writes says more than that of one that reads.
+        let mut kept = self.attestation.lock().unwrap_or_else(PoisonError::into_inner);
+        if !reads || kept.is_none() {
+            *kept = Some(attestation);
+        }
+        drop(kept);
         Ok(sandbox)
     }
 
@@ -167,8 +191,13 @@ impl Host {
         command: Command,
         cancel: &CancellationToken,
     ) -> Result<Ran, HostError> {
-        let mut exec =
-            surroundings::exec(&self.shared, &self.job, command.argv, self.inside.join(&command.cwd));
+        let mut exec = surroundings::exec(
+            &self.shared,
+            &self.job,
+            self.backend,
+            command.argv,
+            self.inside.join(&command.cwd),
+        );
         exec.env.extend(self.env.clone());
         exec.env.extend(command.env);
         exec.stdin = (!command.stdin.is_empty()).then_some(command.stdin);
@@ -247,7 +276,7 @@ impl ToolHost for Handle {
     }
 
     fn file_tools(&self) -> Vec<String> {
-        let program = if self.0.shared.settings.backend == Backend::None {
+        let program = if self.0.backend == Backend::None {
             self.0.shared.settings.program.as_ref().map(|program| program.display().to_string())
         } else {
             Some(PROGRAM.to_owned())
@@ -262,7 +291,7 @@ impl ToolHost for Handle {
             let stderr = b"the process died: a fault of the scenario\n".to_vec();
             return Ok(Ran { end: RanEnd::Signal(KILLED), stdout: Vec::new(), stderr, dropped: 0 });
         }
-        let isolated = host.shared.settings.backend != Backend::None;
+        let isolated = host.backend != Backend::None;
         if command.effect == Effect::Read && isolated {
             let idle = host.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut sandbox = match idle {
@@ -295,7 +324,7 @@ impl ToolHost for Handle {
     ) -> Result<Process, HostError> {
         let host = &self.0;
         let sandbox = host.start(effect == Effect::Read).await?;
-        let mut exec = surroundings::exec(&host.shared, &host.job, argv, host.inside.clone());
+        let mut exec = surroundings::exec(&host.shared, &host.job, host.backend, argv, host.inside.clone());
         exec.env.extend(host.env.clone());
         exec.env.extend(env);
         Ok(super::process::open(sandbox, exec))

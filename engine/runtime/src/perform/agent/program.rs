@@ -92,8 +92,8 @@ fn conclude(
     let log = host.log()?;
     let mut record = json!({
         "log": log.digest.map(|digest| digest.to_string()),
-        "isolation": shared.settings.backend.name(),
-        "attestation": shared.attested.get(),
+        "isolation": host.backend().name(),
+        "attestation": host.attestation(),
         "transcript": transcript.map(|digest| digest.to_string()),
         "truncated": outcome.truncated,
         "claimed_cost_usd": outcome.claimed_micros.map(|micros| micros as f64 / 1_000_000.0),

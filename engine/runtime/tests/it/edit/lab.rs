@@ -107,7 +107,8 @@ impl Lab {
                 state_dir: state.path().to_owned(),
                 clock: Arc::new(Clock::system()),
                 settings: Settings {
-                    backend: Backend::None,
+                    isolation: blueprint_runtime::isolation::Isolation::same(Backend::None),
+                    launcher: blueprint_sandbox::Launcher::this_program(),
                     limits: Limits::default(),
                     toolchains: Toolchains::default(),
                     program: None,

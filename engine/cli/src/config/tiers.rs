@@ -1,0 +1,117 @@
+//! Which sandbox the tiers get, and where containers are made: `[tiers]` and `[docker]` of the user's settings.
+//! A tier that is mapped to something weaker than its default stays mapped, and is said so at every run.
+
+use blueprint_core::format::Tier;
+use serde::Deserialize;
+
+use super::value::Sandbox;
+
+/// The sandboxes of the tiers. That of `trusted` is the setting `sandbox`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tiers {
+    #[serde(default)]
+    internal: Option<String>,
+    #[serde(default)]
+    generated: Option<String>,
+    #[serde(default)]
+    untrusted: Option<String>,
+}
+
+/// What isolates a tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mapped {
+    /// The sandbox.
+    pub(crate) sandbox: Sandbox,
+    /// Whether it isolates less than the tier's default.
+    pub(crate) weaker: bool,
+}
+
+impl Default for Tiers {
+    fn default() -> Self {
+        Self { internal: None, generated: None, untrusted: None }
+    }
+}
+
+impl Tiers {
+    /// What is wrong with it, for people.
+    pub(super) fn check(&self) -> Result<(), String> {
+        for (name, word) in
+            [("internal", &self.internal), ("generated", &self.generated), ("untrusted", &self.untrusted)]
+        {
+            match word.as_deref().map(str::parse::<Sandbox>) {
+                None
+                | Some(Ok(Sandbox::Process | Sandbox::Bubblewrap | Sandbox::Container | Sandbox::Gvisor)) => {
+                }
+                Some(Ok(Sandbox::Auto | Sandbox::None)) => {
+                    return Err(format!(
+                        "`{name}` names the sandbox it gets: \"gvisor\", \"container\", \"process\" or \"bubblewrap\""
+                    ));
+                }
+                Some(Err(reason)) => return Err(format!("`{name}` {reason}")),
+            }
+        }
+        Ok(())
+    }
+
+    /// The sandbox of a tier other than `trusted`.
+    pub(crate) fn of(&self, tier: Tier) -> Mapped {
+        let (word, default) = match tier {
+            Tier::Trusted => (&None, Sandbox::Process),
+            Tier::Internal => (&self.internal, Sandbox::Container),
+            Tier::Generated => (&self.generated, Sandbox::Gvisor),
+            Tier::Untrusted => (&self.untrusted, Sandbox::Gvisor),
+        };
+        let sandbox = word.as_deref().and_then(|word| word.parse().ok()).unwrap_or(default);
+        Mapped { sandbox, weaker: rank(sandbox) < rank(default) }
+    }
+}
+
+/// How much stands between a command and the machine's kernel. The process sandbox and a container have the same kernel
+/// and much the same walls; what a hardened container has more is a control group for every limit.
+fn rank(sandbox: Sandbox) -> u8 {
+    match sandbox {
+        Sandbox::None => 0,
+        Sandbox::Auto | Sandbox::Process | Sandbox::Bubblewrap => 1,
+        Sandbox::Container => 2,
+        Sandbox::Gvisor => 3,
+    }
+}
+
+/// The Docker engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Docker {
+    /// Its socket, as in `DOCKER_HOST`.
+    #[serde(default)]
+    pub(crate) host: Option<String>,
+    /// Its name of the plain OCI runtime.
+    #[serde(default)]
+    pub(crate) runc: Option<String>,
+    /// Its name of the gVisor runtime.
+    #[serde(default)]
+    pub(crate) gvisor: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_get_a_kernel_of_their_own_unless_the_user_says_otherwise() {
+        let tiers = Tiers::default();
+        assert_eq!(tiers.of(Tier::Untrusted), Mapped { sandbox: Sandbox::Gvisor, weaker: false });
+        let tiers: Tiers = toml::from_str("untrusted = \"process\"\ninternal = \"gvisor\"").unwrap();
+        assert_eq!(tiers.of(Tier::Untrusted), Mapped { sandbox: Sandbox::Process, weaker: true });
+        assert_eq!(tiers.of(Tier::Internal), Mapped { sandbox: Sandbox::Gvisor, weaker: false });
+        assert_eq!(tiers.of(Tier::Generated), Mapped { sandbox: Sandbox::Gvisor, weaker: false });
+    }
+
+    #[test]
+    fn no_tier_is_mapped_to_nothing() {
+        for text in ["untrusted = \"none\"", "internal = \"auto\"", "generated = \"docker\""] {
+            assert!(toml::from_str::<Tiers>(text).unwrap().check().is_err(), "{text}");
+        }
+        assert!(toml::from_str::<Tiers>("trusted = \"none\"").is_err());
+    }
+}
