@@ -442,7 +442,8 @@ impl Engine {
 
     /// What dead processes left goes, once the run has begun and without it waiting.
     fn sweep(&self, run: &str) {
-        crate::sweep::begin(Arc::clone(&self.store), Arc::clone(&self.clock), &self.state_dir, run);
+        let (store, clock) = (Arc::clone(&self.store), Arc::clone(&self.clock));
+        crate::sweep::begin(store, clock, self.settings.launcher.clone(), &self.state_dir, run);
     }
 
     fn driver_started(&self) -> Event {

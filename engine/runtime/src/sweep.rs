@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use blueprint_sandbox::Launcher;
 use tokio::sync::oneshot;
 
 use crate::clock::Clock;
@@ -23,11 +24,17 @@ struct Swept {
 
 /// Sweeps once the run `own` has written its first events. Nobody waits for it: what it does not get to before the
 /// program ends is left to the next run.
-pub(crate) fn begin(store: Arc<Store>, clock: Arc<Clock>, state: &Path, own: &str) {
+pub(crate) fn begin(store: Arc<Store>, clock: Arc<Clock>, launcher: Launcher, state: &Path, own: &str) {
     let (state, own) = (state.to_owned(), own.to_owned());
     let begun = store.next_commit();
     tokio::spawn(async move {
         begun.await;
+        match launcher.sweep().await {
+            Ok(0) => {}
+            Ok(containers) => tracing::info!(containers, "swept what sandboxes of dead processes left"),
+            // Whoever needs the engine is told so itself.
+            Err(error) => tracing::debug!(error = crate::chain(&error), "containers are not swept"),
+        }
         let listed = state.clone();
         let found = aside(move || {
             let groups = blueprint_sandbox::sweep_leftovers();

@@ -24,7 +24,7 @@ pub use contract::{
     Stream, Usage, WorkspaceMode, WorkspaceMount,
 };
 #[cfg(feature = "host")]
-pub use docker::{DaemonFacts, DockerSettings, sweep_containers};
+pub use docker::DockerSettings;
 pub use error::{ExecError, StartError};
 #[cfg(feature = "host")]
 pub use host::{Launcher, ProbeReport, Sandbox, Verdict, probe, probe_with, sweep_leftovers};

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
 
 use blueprint_core::format::Tier;
 use blueprint_core::graph::Program;
@@ -13,14 +14,27 @@ use serde_json::{Value, json};
 use crate::args::Format;
 use crate::config::{Mapped, Sandbox};
 use crate::context::Context;
-use crate::error::{CliError, Exit};
+use crate::error::{CliError, Exit, from_error};
 use crate::terminal;
 
 const MEMORY: &str = "sandbox.json";
 
 /// What isolates the nodes of a program. Refuses if there is something that nothing here can isolate as it should be.
 pub(crate) async fn isolation(context: &Context, program: &Program) -> Result<Isolation, CliError> {
-    choose(context, &Need::all(program), true).await
+    let isolation = choose(context, &Need::all(program), true).await?;
+    let launcher = context.launcher();
+    let mut seen = BTreeSet::new();
+    for node in program.nodes() {
+        if let Some(image) = node.image.as_ref().filter(|image| seen.insert(Arc::clone(image)))
+            && let Ok(backend) = isolation.of(node)
+        {
+            launcher.fetch(backend, image).await.map_err(|error| {
+                from_error(Exit::Environment, &error)
+                    .hint(format!("`{}` needs it; nothing was started", terminal::clean(&node.name)))
+            })?;
+        }
+    }
+    Ok(isolation)
 }
 
 /// The same for tests, which leave nothing in the state folder of the project: what is found out is not remembered.

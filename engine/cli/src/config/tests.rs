@@ -224,7 +224,9 @@ fn all_errors_are_reported_at_once_with_their_places() {
         format!("user {USER}:1:8: `jobs` must be a whole number, not text"),
         format!("user {USER}:2:8: `sync` must be text in quotes, not a whole number"),
         format!("{USER}:3:10: `limits` is a table: write `[limits]` above its settings"),
-        format!("user {USER}:4:11: `sandbox` must be one of \"auto\", \"process\", \"bubblewrap\""),
+        format!(
+            "user {USER}:4:11: `sandbox` must be one of \"auto\", \"process\", \"bubblewrap\", \"container\", \"gvisor\""
+        ),
         format!("user {USER}:5:11: `state` must be text in quotes, not true or false"),
     ];
     assert_eq!(found, expected);

@@ -426,6 +426,7 @@ fn an_edit_without_a_workspace_to_write_does_not_start() {
 fn ignored_files_stay_for_those_downstream_and_for_nobody_else() {
     for sandbox in ["auto", "none"] {
         let lab = Lab::in_git();
+        lab.settings("[tiers]\ngenerated = \"process\"\n");
         lab.write(".gitignore", "/target/\n");
         // One at a time, so that each takes over the checkout of the one before.
         lab.blueprint(

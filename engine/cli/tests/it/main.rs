@@ -26,6 +26,7 @@ mod requests;
 mod scenarios;
 mod secrets;
 mod signals;
+mod tiers;
 mod trouble;
 mod values;
 mod worktree;

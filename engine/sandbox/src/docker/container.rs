@@ -171,7 +171,12 @@ impl Container {
         check(&seen, &runtime)?;
         let process = seen.state.as_ref().and_then(|state| state.pid).unwrap_or_default();
         let Found { groups, enforcement } = limits::read_back(process, spec, order::tasks(backend, spec));
-        for (limit, enforcer) in [("memory", enforcement.memory), ("processes", enforcement.pids)] {
+        let wanted = [
+            ("memory", enforcement.memory),
+            ("processes", enforcement.pids),
+            ("processors", enforcement.cpus),
+        ];
+        for (limit, enforcer) in wanted {
             if enforcer == crate::attestation::Enforcer::Nothing {
                 return Err(StartError::NotInForce { limit });
             }

@@ -32,7 +32,7 @@ pub(crate) struct Daemon {
 
 /// What an engine says about itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DaemonFacts {
+pub(super) struct DaemonFacts {
     /// Its version.
     pub version: String,
     /// Version of its API.

@@ -26,29 +26,55 @@ pub(super) async fn resolve(daemon: &Daemon, spec: &Spec, ids: HostIds) -> Resul
         Image::Host => return base_of_this_machine(daemon, spec, ids).await,
         Image::Named(name) => name,
     };
+    let found = present(daemon, name).await?;
     let missing = |reason: String| StartError::NoImage { image: name.clone(), reason };
-    let found = match find(daemon, name).await.map_err(|error| missing(described(&error)))? {
+    let id = found.id.ok_or_else(|| missing("the engine does not say its digest".to_owned()))?;
+    let attested = pinned(name).map_or_else(|| format!("{name} ({id})"), |_| name.clone());
+    Ok(Resolved { id, attested, shows_host: false })
+}
+
+/// Makes sure that the engine has an image.
+pub(crate) async fn fetch(daemon: &Daemon, name: &str) -> Result<(), StartError> {
+    present(daemon, name).await.map(drop)
+}
+
+/// The image of a name, pulled if the engine does not have it. One that has another digest than its name says is none.
+async fn present(daemon: &Daemon, name: &str) -> Result<ImageInspect, StartError> {
+    let missing = |reason: String| StartError::NoImage { image: name.to_owned(), reason };
+    let failed = |error: Error| missing(described(&error));
+    let found = match find(daemon, name).await.map_err(failed)? {
         Some(found) => found,
+        None if pinned(name) == Some(name) => {
+            return Err(missing(
+                "the engine has nothing with this id, and an id names nothing to pull".to_owned(),
+            ));
+        }
         None => {
             let options = CreateImageOptionsBuilder::default().from_image(name).build();
             let pulling = daemon.api.create_image(Some(options), None, None);
-            pulling.try_for_each(|_| async { Ok(()) }).await.map_err(|error| missing(described(&error)))?;
+            pulling.try_for_each(|_| async { Ok(()) }).await.map_err(failed)?;
             find(daemon, name)
                 .await
-                .map_err(|error| missing(described(&error)))?
+                .map_err(failed)?
                 .ok_or_else(|| missing("the engine pulled it and does not have it".to_owned()))?
         }
     };
-    let id = found.id.ok_or_else(|| missing("the engine does not say its digest".to_owned()))?;
-    let pinned = name.split_once('@').map(|(_, digest)| digest);
-    let digests = found.repo_digests.unwrap_or_default();
-    let same =
-        |digest: &str| id == digest || digests.iter().any(|known| known.ends_with(&format!("@{digest}")));
-    if pinned.is_some_and(|digest| !same(digest)) {
-        return Err(missing(format!("the engine has {id} under this name, which is another image")));
+    let digests = found.repo_digests.as_deref().unwrap_or_default();
+    let is = |digest: &str| {
+        found.id.as_deref() == Some(digest)
+            || digests.iter().any(|known| known.ends_with(&format!("@{digest}")))
+    };
+    match pinned(name) {
+        Some(digest) if !is(digest) => {
+            Err(missing("the engine has another image under this name".to_owned()))
+        }
+        _ => Ok(found),
     }
-    let attested = pinned.map_or_else(|| format!("{name} ({id})"), |_| name.clone());
-    Ok(Resolved { id, attested, shows_host: false })
+}
+
+/// The digest that a name is pinned to.
+fn pinned(name: &str) -> Option<&str> {
+    name.split_once('@').map(|(_, digest)| digest).or_else(|| name.starts_with("sha256:").then_some(name))
 }
 
 /// What the engine has under a name, if anything.

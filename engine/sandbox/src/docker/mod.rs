@@ -15,6 +15,6 @@ mod sweep;
 
 pub(crate) use container::{Container, Started};
 pub(crate) use daemon::Daemon;
-pub use daemon::DaemonFacts;
+pub(crate) use image::fetch;
 pub use settings::DockerSettings;
-pub use sweep::sweep_containers;
+pub(crate) use sweep::sweep_containers;

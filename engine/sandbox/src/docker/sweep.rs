@@ -63,7 +63,7 @@ fn is_gone(owner: &str) -> bool {
 }
 
 /// Removes leftovers and returns how many there were.
-pub async fn sweep_containers(settings: &DockerSettings) -> Result<usize, StartError> {
+pub(crate) async fn sweep_containers(settings: &DockerSettings) -> Result<usize, StartError> {
     let daemon = Daemon::connect(settings).await?;
     let filters = HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])]);
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();

@@ -45,6 +45,11 @@ impl Reader {
         Self { pipe, decoder: Decoder::new(), buffer: vec![0; READ_BYTES].into_boxed_slice() }
     }
 
+    /// Takes no more from the guest. Whoever carries the bytes need not keep them for us.
+    pub(super) fn close(&mut self) {
+        self.pipe = Box::new(tokio::io::empty());
+    }
+
     pub(super) async fn next(&mut self) -> Result<Incoming, Broken> {
         loop {
             if let Some(frame) = self.decoder.next_frame().map_err(Broken::Frame)? {

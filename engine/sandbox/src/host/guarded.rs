@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    attestation::Attestation,
+    attestation::{Applied, Attestation},
     contract::{Backend, Ended, Exec, Limits, NotStarted, Output, Spec, Status, Usage, WorkspaceMode},
     docker::{Container, Started},
     error::{ExecError, StartError},
@@ -188,6 +188,9 @@ impl Guarded {
             (Backend::Gvisor, Some(_)) => {}
             _ if told.landlock_abi.is_none() => return lacks("commands are not confined by Landlock"),
             _ => {}
+        }
+        if told.cgroup_namespace != Applied::Yes {
+            return lacks("the machine's control groups can be seen in it");
         }
         if !self.vessel.is_read_only() {
             return lacks(

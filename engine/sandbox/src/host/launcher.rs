@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     contract::Backend,
-    docker::{Daemon, DockerSettings},
+    docker::{self, Daemon, DockerSettings},
     error::StartError,
 };
 
@@ -53,6 +53,22 @@ impl Launcher {
             return Err(StartError::Unsupported { backend, what });
         };
         engine.daemon.get_or_try_init(|| Daemon::connect(&engine.settings)).await
+    }
+
+    /// Makes sure that the engine has an image, fetching it if need be.
+    pub async fn fetch(&self, backend: Backend, image: &str) -> Result<(), StartError> {
+        let daemon = self.daemon(backend).await?;
+        docker::fetch(daemon, image).await
+    }
+
+    /// Removes containers of processes that are gone, and returns how many. Asks no engine if none was ever used here.
+    pub async fn sweep(&self) -> Result<usize, StartError> {
+        match &self.engine {
+            Some(engine) if engine.settings.folder.is_dir() => {
+                docker::sweep_containers(&engine.settings).await
+            }
+            _ => Ok(0),
+        }
     }
 
     pub(crate) fn program(&self) -> &Path {

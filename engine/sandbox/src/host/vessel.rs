@@ -84,7 +84,11 @@ impl Vessel {
     pub(super) async fn end(&mut self, reader: &mut Reader) {
         match self {
             Self::Launched(launched) => launched.end(reader).await,
-            Self::Container(container) => container.end().await,
+            Self::Container(container) => {
+                // An engine that still has output for us waits a minute for us to take it.
+                reader.close();
+                container.end().await;
+            }
         }
     }
 

@@ -5,6 +5,7 @@ mod desk;
 mod endings;
 mod engine;
 mod hostile;
+mod leaks;
 mod lifecycle;
 mod scene;
 mod spoken;

@@ -40,6 +40,7 @@ impl Scene {
         let outside = tempfile::Builder::new().prefix("outside-").tempdir().unwrap();
         let secret = format!("canary-{}-{number}", std::process::id());
         fs::write(outside.path().join("secret"), &secret).unwrap();
+        fs::write(format!("/dev/shm/{secret}"), &secret).unwrap();
         fs::create_dir(outside.path().join("shown")).unwrap();
         fs::write(outside.path().join("shown/file"), "whole").unwrap();
         // Nothing but the mount shall stand in the way of writing.
@@ -64,6 +65,9 @@ impl Scene {
             abstract_name,
             outside,
         };
+        // Only its place shall stand in the way of calling it.
+        fs::set_permissions(scene.path("docker.sock"), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::set_permissions(scene.outside.path(), fs::Permissions::from_mode(0o755)).unwrap();
         scene.tcp_any.set_nonblocking(true).unwrap();
         scene.tcp_local.set_nonblocking(true).unwrap();
         scene.udp.set_nonblocking(true).unwrap();
@@ -76,6 +80,7 @@ impl Scene {
     pub(crate) fn reveal(&self, exec: &mut Exec) {
         let mut set = |name: &str, value: String| drop(exec.env.insert(name.to_owned(), value));
         let addresses = Command::new("hostname").arg("-I").output().unwrap().stdout;
+        set("SHARED", self.secret.clone());
         set("SECRET", self.path("secret").display().to_string());
         set("OUTSIDE", self.outside.path().display().to_string());
         set("VICTIM", self.victim.id().to_string());
@@ -107,6 +112,7 @@ impl Scene {
 
 impl Drop for Scene {
     fn drop(&mut self) {
+        drop(fs::remove_file(format!("/dev/shm/{}", self.secret)));
         drop(self.victim.kill());
         drop(self.victim.wait());
     }

@@ -3,13 +3,14 @@
 
 use std::{fmt, path::Path};
 
-use blueprint_sandbox::{Backend, Exec, ExecError, ReadOnlyMount, Status};
+use blueprint_sandbox::{Backend, Exec, ExecError, Launcher, ReadOnlyMount, Sandbox, StartError, Status};
 
 use crate::{
-    desk::{Desk, Story, limits, python, run, sh, tries},
+    desk::{Desk, Story, launcher, limits, python, run, sh, tries},
     scene::{Scene, is_root},
 };
 
+mod mutations;
 mod rows;
 mod table;
 
@@ -24,6 +25,8 @@ enum Found {
     Ended,
     /// It worked, on a kernel that is a program of the sandbox's own, and changed nothing of the host.
     Emulated,
+    /// It was seen, as its backend is known to show it, and leads nowhere.
+    Shown,
     /// It worked.
     Open(String),
     /// It proves nothing.
@@ -36,6 +39,7 @@ impl fmt::Display for Found {
             Self::Contained => "contained",
             Self::Ended => "sandbox ends",
             Self::Emulated => "emulated",
+            Self::Shown => "shown",
             Self::Open(_) => "OPEN",
             Self::Invalid(_) => "INVALID",
         })
@@ -43,7 +47,25 @@ impl fmt::Display for Found {
 }
 
 /// Attempts that ask a kernel for something, and get it under gVisor from a kernel that is not the host's.
-const ANSWERED_BY_GVISOR: &[&str] = &["trace a process", "write to its own entry in the process list"];
+const ANSWERED_BY_GVISOR: &[&str] = &[
+    "trace a process",
+    "write to its own entry in the process list",
+    // They are rights in that kernel, and none over the machine.
+    "find the first process with rights of its own",
+    "find the first process without a filter of system calls",
+    "find kernel settings that are not mounted read-only",
+];
+
+/// What a backend shows, by its nature. Nothing here can be acted on.
+const SHOWN: &[(Backend, &str)] = &[
+    // Its `/proc` has the kernel's general files.
+    (Backend::Bubblewrap, "learn how the kernel was started"),
+    // Only their owner's rights stand before them: they are root's.
+    (Backend::Bubblewrap, "find kernel settings that are not mounted read-only"),
+    // The guest is confined like its commands but for the filter, which it puts on them.
+    (Backend::Process, "find the first process without a filter of system calls"),
+    (Backend::Bubblewrap, "find the first process without a filter of system calls"),
+];
 
 /// Attempts at which gVisor ends as a whole: it has one group of tasks and one memory for everything inside.
 const ENDS_GVISOR: &[&str] = &["fork without end", "fill memory"];
@@ -59,8 +81,18 @@ fn exec_of(row: &Row, scene: &Scene) -> Exec {
 
 /// Makes one attempt: the story, or `None` if the sandbox ended over it.
 async fn attempt(row: &Row, backend: Backend) -> (bool, Option<Story>) {
-    let mut scene = Scene::new();
-    let mut desk = Desk::new(backend);
+    let attempted = attempt_in(row, Scene::new(), Desk::new(backend), &launcher()).await;
+    attempted.unwrap_or_else(|error| panic!("{} on {}: {error}", row.name, backend.name()))
+}
+
+/// The same around a scene and with a launcher of the caller's. `Err` if no sandbox could be started.
+async fn attempt_in(
+    row: &Row,
+    mut scene: Scene,
+    mut desk: Desk,
+    launcher: &Launcher,
+) -> Result<(bool, Option<Story>), StartError> {
+    let backend = desk.backend;
     desk.spec.limits = (row.limits)(limits());
     let mut exec = exec_of(row, &scene);
     let shown = if backend == Backend::None {
@@ -70,7 +102,7 @@ async fn attempt(row: &Row, backend: Backend) -> (bool, Option<Story>) {
         Path::new("/shown").to_owned()
     };
     exec.env.insert("SHOWN".to_owned(), shown.display().to_string());
-    let mut sandbox = desk.start().await;
+    let mut sandbox = Sandbox::start_with(launcher, backend, &desk.spec).await?;
     let story = match run(&mut sandbox, exec).await {
         Ok(story) => Some(story),
         Err(ExecError::Died) => None,
@@ -89,13 +121,14 @@ async fn attempt(row: &Row, backend: Backend) -> (bool, Option<Story>) {
         Some(story) => (row.succeeded)(&mut scene, &desk, story),
         None => false,
     };
-    (succeeded, story.filter(|_| survived))
+    Ok((succeeded, story.filter(|_| survived)))
 }
 
 async fn judge(row: &Row, backend: Backend) -> Found {
     let gvisor = |names: &[&str]| backend == Backend::Gvisor && names.contains(&row.name);
     match attempt(row, backend).await {
         (true, story) if gvisor(ANSWERED_BY_GVISOR) && story.is_some() => Found::Emulated,
+        (true, Some(_)) if SHOWN.contains(&(backend, row.name)) => Found::Shown,
         (true, story) => Found::Open(format!("{story:?}")),
         (false, None) if gvisor(ENDS_GVISOR) => Found::Ended,
         (false, None) => Found::Invalid("the sandbox ended".to_owned()),

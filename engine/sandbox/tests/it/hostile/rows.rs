@@ -382,6 +382,96 @@ pub(super) const ROWS: &[Row] = &[
         control: Control::Anyone,
     },
     Row {
+        name: "find the first process with rights of its own",
+        // What the guest may do, a command that takes it over may do.
+        attempt: Attempt::Python(
+            "s = dict(l.split(':', 1) for l in open('/proc/1/status'))\nif int(s['CapBnd'], 16) != 0 or int(s['CapEff'], 16) != 0: print('SUCCEEDED', s['CapBnd'])",
+        ),
+        limits: same,
+        succeeded: said,
+        control: Control::Anyone,
+    },
+    Row {
+        name: "find the first process without a filter of system calls",
+        attempt: Attempt::Shell("grep -q '^Seccomp:[[:space:]]*2' /proc/1/status || echo SUCCEEDED"),
+        limits: same,
+        succeeded: said,
+        control: Control::Anyone,
+    },
+    Row {
+        name: "find a part of the system mounted for writing",
+        attempt: Attempt::Python(
+            "for l in open('/proc/self/mounts'):\n    _, at, _, how, *_ = l.split()\n    if how.split(',')[0] == 'rw' and (at in ('/', '/usr', '/proc/sys', '/proc/sysrq-trigger', '/.guest', '/.canary', '/sys', '/shown') or at.startswith(('/etc/', '/usr/'))): print('SUCCEEDED', at)",
+        ),
+        limits: same,
+        succeeded: said,
+        control: Control::Anyone,
+    },
+    Row {
+        name: "find kernel settings that are not mounted read-only",
+        attempt: Attempt::Python(
+            "import os\nmounts = {l.split()[1]: l.split()[3].split(',') for l in open('/proc/self/mounts')}\nif os.path.exists('/proc/sys') and 'ro' not in mounts.get('/proc/sys', []): print('SUCCEEDED')",
+        ),
+        limits: same,
+        succeeded: said,
+        control: Control::Anyone,
+    },
+    Row {
+        name: "be the host's root",
+        attempt: Attempt::Shell(
+            "test \"$(id -u)\" = 0 && grep -q '^ *0  *0 ' /proc/self/uid_map && echo SUCCEEDED",
+        ),
+        limits: same,
+        succeeded: said,
+        control: Control::Root,
+    },
+    Row {
+        name: "see shared memory of the host",
+        attempt: Attempt::Shell("cat /dev/shm/$SHARED"),
+        limits: same,
+        succeeded: leaked,
+        control: Control::Anyone,
+    },
+    Row {
+        name: "see a disk of the host",
+        attempt: Attempt::Python(
+            "import os, stat\nfor n in os.listdir('/dev'):\n    if stat.S_ISBLK(os.stat('/dev/' + n).st_mode): print('SUCCEEDED', n); break",
+        ),
+        limits: same,
+        succeeded: said,
+        control: Control::Anyone,
+    },
+    Row {
+        name: "learn the host's name",
+        attempt: Attempt::Shell("uname -n"),
+        limits: same,
+        succeeded: |_, _, story| {
+            story.text().trim() == fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim()
+        },
+        control: Control::Anyone,
+    },
+    Row {
+        name: "learn the host's resolver",
+        attempt: Attempt::Shell("cat /etc/resolv.conf"),
+        limits: same,
+        succeeded: |_, _, story| {
+            let own = fs::read_to_string("/etc/resolv.conf").unwrap();
+            let mut servers = own.lines().filter(|line| line.starts_with("nameserver"));
+            servers.any(|line| story.text().lines().any(|told| told == line))
+        },
+        control: Control::Anyone,
+    },
+    Row {
+        name: "learn how the kernel was started",
+        attempt: Attempt::Shell("cat /proc/cmdline"),
+        limits: same,
+        succeeded: |_, _, story| {
+            let own = fs::read_to_string("/proc/cmdline").unwrap();
+            !own.trim().is_empty() && story.text().trim() == own.trim()
+        },
+        control: Control::Anyone,
+    },
+    Row {
         name: "fork without end",
         attempt: Attempt::Python(
             "import time\nn = 0\ntry:\n    for n in range(200):\n        if os.fork() == 0: time.sleep(60); os._exit(0)\n    print('SUCCEEDED')\nexcept OSError as e: print(n, e)",
