@@ -38,6 +38,13 @@ fn owned(result: libc::c_long) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Takes over a descriptor that the kernel has just made for us: a received or a duplicated one.
+#[cfg(feature = "host")]
+pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
+    // SAFETY: callers pass on what a system call returned, once, so nobody else owns it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
 /// Creates a process in new namespaces, like `fork`. The caller must be single-threaded.
 pub(crate) fn clone_into(namespaces: libc::c_int) -> io::Result<Side> {
     let flags = libc::c_long::from(namespaces) | libc::c_long::from(libc::SIGCHLD);
@@ -129,6 +136,20 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
         pid: i32,
     }
     const VERSION_3: u32 = 0x2008_0522;
+    bound_capabilities()?;
+    // SAFETY: takes integers only.
+    check(libc::c_long::from(unsafe {
+        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+    }))?;
+    let header = Header { version: VERSION_3, pid: 0 };
+    let empty = [[0_u32; 3]; 2];
+    // SAFETY: version 3 of the call reads one header and two triples of words; both live through it.
+    check(unsafe { libc::syscall(libc::SYS_capset, ptr::from_ref(&header), empty.as_ptr()) })?;
+    Ok(())
+}
+
+/// Rules out that this process or what it starts gains a capability it does not have.
+pub(crate) fn bound_capabilities() -> io::Result<()> {
     for capability in 0..64 {
         // SAFETY: takes integers only.
         let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
@@ -142,14 +163,6 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
             }
         }
     }
-    // SAFETY: takes integers only.
-    check(libc::c_long::from(unsafe {
-        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
-    }))?;
-    let header = Header { version: VERSION_3, pid: 0 };
-    let empty = [[0_u32; 3]; 2];
-    // SAFETY: version 3 of the call reads one header and two triples of words; both live through it.
-    check(unsafe { libc::syscall(libc::SYS_capset, ptr::from_ref(&header), empty.as_ptr()) })?;
     Ok(())
 }
 
@@ -189,6 +202,20 @@ pub(crate) fn raise_loopback(socket: BorrowedFd<'_>) -> io::Result<()> {
         libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, ptr::from_ref(&request))
     }))?;
     Ok(())
+}
+
+/// How fast the processor's counter runs, in thousands a second, measured for a moment.
+#[cfg(all(feature = "host", target_arch = "x86_64"))]
+pub(crate) fn counter_khz() -> u64 {
+    const MOMENT: Duration = Duration::from_millis(20);
+    let begin = std::time::Instant::now();
+    // SAFETY: reads a counter; every processor of this architecture has it.
+    let first = unsafe { std::arch::x86_64::_rdtsc() };
+    std::thread::sleep(MOMENT);
+    // SAFETY: as above.
+    let last = unsafe { std::arch::x86_64::_rdtsc() };
+    let microseconds = begin.elapsed().as_micros().max(1);
+    (u128::from(last.saturating_sub(first)) * 1000 / microseconds) as u64
 }
 
 /// A process that ended, and what it and the children it waited for used.

@@ -11,6 +11,7 @@ mod guest;
 mod host;
 mod kernel;
 mod launcher;
+mod machine;
 pub mod wire;
 
 pub use attestation::{
@@ -23,6 +24,7 @@ pub use contract::{
 };
 pub use error::{ExecError, StartError};
 #[cfg(feature = "host")]
-pub use host::{Launcher, ProbeReport, Sandbox, Verdict, probe, probe_with, sweep_leftovers};
+pub use host::{Launcher, ProbeReport, Sandbox, Verdict, probe, probe_machine, probe_with, sweep_leftovers};
 pub use launcher::{HIDDEN_ARGUMENT, launcher_main};
+pub use machine::{Acceleration, MachineFacts, MachineSettings, Rootfs};
 pub use wire::Stage;

@@ -18,13 +18,13 @@ use nix::{
         resource::{self, Resource},
         stat::Mode,
     },
-    unistd::{self, Pid},
+    unistd::{self, Gid, Pid, Uid},
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     attestation::{Enforcement, Enforcer},
-    contract::Limits,
+    contract::{HostIds, Limits},
     guest::{channel, confine::Rules},
     kernel::{self, Side},
     launcher::{During, fault},
@@ -38,6 +38,8 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 #[derive(Debug)]
 pub(super) struct Confinement {
     pub(super) limits: Limits,
+    /// Whom to become; `None` is who we are.
+    pub(super) identity: Option<HostIds>,
     pub(super) enforcement: Enforcement,
     pub(super) rules: Rules,
     pub(super) filter: Vec<sock_filter>,
@@ -164,6 +166,9 @@ pub(super) fn spawn(request: &Request, confinement: &Confinement) -> Result<Spaw
 fn confine(program: &Program, confinement: &Confinement, pipes: [OwnedFd; 3]) -> Result<End, NotSpawned> {
     kernel::default_signals();
     unistd::setsid().during(Stage::Privileges, "no session can be made")?;
+    if let Some(ids) = confinement.identity {
+        assume(ids)?;
+    }
     prefer_as_victim();
     let [input, out, err] = pipes;
     unistd::dup2_stdin(&input).during(Stage::Spawn, "the input cannot be connected")?;
@@ -187,6 +192,17 @@ fn confine(program: &Program, confinement: &Confinement, pipes: [OwnedFd; 3]) ->
     confinement.rules.apply()?;
     kernel::filter_system_calls(&confinement.filter).during(Stage::Seccomp, "the filter cannot be set")?;
     Ok(program.execute())
+}
+
+/// Becomes another user. Leaving user 0 takes every capability away as well.
+fn assume(ids: HostIds) -> Result<(), Failure> {
+    let what = "the user of the command cannot be assumed";
+    let (uid, gid) = (Uid::from_raw(ids.uid), Gid::from_raw(ids.gid));
+    // Only who may do everything may rule out that it is ever done again.
+    kernel::bound_capabilities().during(Stage::Privileges, "capabilities cannot be dropped")?;
+    unistd::setgroups(&[]).during(Stage::Privileges, what)?;
+    unistd::setresgid(gid, gid, gid).during(Stage::Privileges, what)?;
+    unistd::setresuid(uid, uid, uid).during(Stage::Privileges, what)
 }
 
 /// When memory runs out the kernel should end a command rather than the guest. Where it cannot be arranged

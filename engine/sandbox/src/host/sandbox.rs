@@ -34,7 +34,7 @@ impl Sandbox {
     pub async fn start_with(launcher: &Launcher, backend: Backend, spec: &Spec) -> Result<Self, StartError> {
         check::spec(spec)?;
         let kind = match backend {
-            Backend::Process | Backend::Bubblewrap => {
+            Backend::Microvm | Backend::Process | Backend::Bubblewrap => {
                 Kind::Guarded(Box::new(Guarded::start(launcher, backend, spec).await?))
             }
             Backend::None => Kind::Direct(Box::new(Direct::start(spec)?)),

@@ -10,17 +10,22 @@ use tokio::{
 };
 
 use crate::{
-    error::StartError,
+    contract::{Ended, Status},
+    error::{ExecError, StartError},
     host::{
         Launcher,
         accounting::Counters,
         channel::{Incoming, Incomings, Outgoings, Reader},
     },
     launcher::{HIDDEN_ARGUMENT, remove_groups},
+    machine::Machine,
 };
 
 /// Time a vessel may take to end by itself once its channel is closed.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Time a machine may take to give back a workspace after the time of a command is up.
+const GIVING_BACK: Duration = Duration::from_mins(1);
 
 /// Error text of a builder that is kept, in bytes.
 const COMPLAINT_BYTES: u64 = 4096;
@@ -28,13 +33,16 @@ const COMPLAINT_BYTES: u64 = 4096;
 /// What a guest lives in.
 pub(super) enum Vessel {
     /// A child process of ours that built it and waits outside.
-    Launched(Launched),
+    Launched(Box<Launched>),
+    /// A virtual machine.
+    Machine(Box<Machine>),
 }
 
 impl fmt::Debug for Vessel {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Launched(launched) => launched.fmt(out),
+            Self::Machine(machine) => machine.fmt(out),
         }
     }
 }
@@ -44,6 +52,8 @@ impl Vessel {
     pub(super) fn learn_groups(&mut self, groups: Vec<PathBuf>) {
         match self {
             Self::Launched(launched) => launched.learn_groups(groups),
+            // A machine is in none of the host's, whatever it says.
+            Self::Machine(_) => {}
         }
     }
 
@@ -51,6 +61,7 @@ impl Vessel {
     pub(super) fn counters(&self) -> Counters {
         match self {
             Self::Launched(launched) => Counters::read(&launched.control_groups),
+            Self::Machine(_) => Counters::default(),
         }
     }
 
@@ -58,6 +69,7 @@ impl Vessel {
     pub(super) async fn end(&mut self, reader: &mut Reader) {
         match self {
             Self::Launched(launched) => launched.end(reader).await,
+            Self::Machine(machine) => machine.end().await,
         }
     }
 
@@ -65,7 +77,36 @@ impl Vessel {
     pub(super) async fn complaint(&mut self) -> String {
         match self {
             Self::Launched(launched) => launched.complaint().await,
+            Self::Machine(machine) => bracketed(&machine.complaint().await),
         }
+    }
+
+    /// Time beyond what it was given that its guest may take to report the end of a command.
+    pub(super) fn patience(&self) -> Duration {
+        match self {
+            Self::Launched(_) => PATIENCE,
+            Self::Machine(_) => GIVING_BACK,
+        }
+    }
+
+    /// Brings what changed in the workspace to where commands see it.
+    pub(super) async fn before_command(&mut self) -> Result<(), ExecError> {
+        match self {
+            Self::Launched(_) => Ok(()),
+            Self::Machine(machine) => machine.before_command().await,
+        }
+    }
+
+    /// Brings what a command left back to the host.
+    pub(super) async fn after_command(&mut self, ended: &mut Ended) -> Result<(), ExecError> {
+        match self {
+            Self::Launched(_) => {}
+            Self::Machine(machine) => {
+                let ran = !matches!(ended.status, Status::NotStarted(_));
+                ended.usage.left_behind = machine.after_command(ran).await?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -133,9 +133,11 @@ fn settings(spec: &Spec, caller: Caller, groups: &ControlGroups) -> Result<guest
         workspace_owner: workspace_owner(spec, caller),
         mounts: mount_notes(spec),
         limits: enforcement(groups),
+        machine: None,
     };
     Ok(guest::Settings {
         limits: spec.limits,
+        step_ids: None,
         attestation,
         control_groups: groups.directories.clone(),
         outer_cgroup_namespace: guest::control_group_namespace()

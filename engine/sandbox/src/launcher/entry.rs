@@ -13,6 +13,7 @@ use nix::sys::stat::{self, Mode};
 use crate::{
     guest,
     launcher::{bubblewrap, fault, fault::During, process},
+    machine,
     wire::{self, Boot, BootBackend, Decoder, Failure, Frame, HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES, Stage},
 };
 
@@ -32,6 +33,10 @@ pub fn launcher_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCod
     stat::umask(Mode::from_bits_truncate(0o022));
     let outcome = match args.next() {
         None => launch(),
+        // The kernel of a virtual machine started us in it.
+        Some(word) if word == machine::ENTRY => machine::first_process(),
+        #[cfg(feature = "host")]
+        Some(word) if word == machine::HYPERVISOR => return Some(machine::supervise()),
         // Somebody else built the sandbox and started us in it.
         Some(inside) => guest::serve_inside(&inside),
     };
@@ -45,7 +50,10 @@ pub fn launcher_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCod
 }
 
 fn launch() -> Result<ExitCode, Failure> {
-    let frame = read_frame().during(Stage::Boot, "the description of the sandbox cannot be read")?;
+    let what = "the description of the sandbox cannot be read";
+    // Standard input is read without a buffer of our own.
+    let input = io::stdin().as_fd().try_clone_to_owned().during(Stage::Boot, what)?;
+    let frame = read_frame(&mut std::fs::File::from(input)).during(Stage::Boot, what)?;
     if frame.kind != Kind::Boot {
         return Err(fault(Stage::Boot, "the first frame does not describe a sandbox"));
     }
@@ -58,9 +66,8 @@ fn launch() -> Result<ExitCode, Failure> {
     }
 }
 
-/// Reads exactly one frame. Standard input is read without a buffer of our own.
-fn read_frame() -> io::Result<Frame> {
-    let mut input = std::fs::File::from(io::stdin().as_fd().try_clone_to_owned()?);
+/// Reads exactly one frame.
+pub(crate) fn read_frame(input: &mut impl Read) -> io::Result<Frame> {
     let mut bytes = vec![0; HEADER_BYTES];
     input.read_exact(&mut bytes)?;
     let mut decoder = Decoder::new();

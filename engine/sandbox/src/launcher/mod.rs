@@ -13,6 +13,10 @@ mod view;
 
 #[cfg(feature = "host")]
 pub(crate) use cgroup::remove_groups;
-pub(crate) use entry::report;
 pub use entry::{HIDDEN_ARGUMENT, launcher_main};
+pub(crate) use entry::{read_frame, report};
 pub(crate) use fault::{During, fault};
+pub(crate) use identity::INSIDE_ID;
+#[cfg(feature = "host")]
+pub(crate) use process::mount_notes;
+pub(crate) use view::show;

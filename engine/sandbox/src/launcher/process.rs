@@ -121,7 +121,7 @@ pub(super) fn release_channel() -> nix::Result<()> {
 /// The part of process 1: from the gate to the guest.
 fn inside(boot: &Boot, caller: Caller, sources: Option<Sources>, gate: OwnedFd) -> ExitCode {
     match enter(boot, caller, sources, gate) {
-        Ok(settings) => guest::serve(settings),
+        Ok(settings) => guest::serve(settings, None),
         Err(failure) => {
             entry::report(&failure);
             ExitCode::FAILURE
@@ -162,6 +162,7 @@ fn enter(
     let attestation = attest(&boot.spec, caller, &groups, cgroup_namespace)?;
     Ok(guest::Settings {
         limits: boot.spec.limits,
+        step_ids: None,
         attestation,
         control_groups: groups.directories,
         outer_cgroup_namespace: PathBuf::new(),
@@ -189,6 +190,7 @@ fn attest(
         workspace_owner: workspace_owner(spec, caller),
         mounts: mount_notes(spec),
         limits: enforcement(groups),
+        machine: None,
     })
 }
 
@@ -200,7 +202,7 @@ pub(super) fn workspace_owner(spec: &Spec, caller: Caller) -> WorkspaceOwner {
     }
 }
 
-pub(super) fn mount_notes(spec: &Spec) -> Vec<MountNote> {
+pub(crate) fn mount_notes(spec: &Spec) -> Vec<MountNote> {
     let read_only =
         spec.read_only.iter().map(|m| MountNote { inside: m.inside.clone(), access: MountAccess::ReadOnly });
     let workspace = spec.workspace.iter().map(|mount| MountNote {
