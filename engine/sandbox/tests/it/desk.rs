@@ -15,6 +15,21 @@ use blueprint_sandbox::{
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use crate::microvm;
+
+/// Every backend that can be tested here.
+pub(crate) fn every() -> Vec<Backend> {
+    microvm::machine().map(|_| Backend::Microvm).into_iter().chain(Backend::ALL).collect()
+}
+
+/// Those that isolate.
+pub(crate) fn isolating() -> Vec<Backend> {
+    every().into_iter().filter(|backend| *backend != Backend::None).collect()
+}
+
+/// Those that isolate and show the host's own system and processes' numbers.
+pub(crate) const NAMESPACED: [Backend; 2] = [Backend::Process, Backend::Bubblewrap];
+
 /// Where the workspace is inside.
 pub(crate) const WORK: &str = "/work";
 
@@ -53,8 +68,13 @@ impl Desk {
             inside: PathBuf::from(WORK),
             mode: WorkspaceMode::ReadWrite,
         };
-        let spec =
-            Spec { workspace: Some(workspace), tmp_bytes: 16 << 20, limits: limits(), ..Spec::default() };
+        let spec = Spec {
+            workspace: Some(workspace),
+            tmp_bytes: 16 << 20,
+            limits: limits(),
+            machine: if backend == Backend::Microvm { microvm::machine() } else { None },
+            ..Spec::default()
+        };
         Self { backend, dir, spec }
     }
 

@@ -8,9 +8,7 @@ use std::{
 use blueprint_sandbox::{Backend, Exec, Limits, NotStarted, Status, Stream};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::desk::{Desk, command, limits, python, run, run_until, sh};
-
-const ISOLATING: [Backend; 2] = [Backend::Process, Backend::Bubblewrap];
+use crate::desk::{Desk, command, every, isolating, limits, python, run, run_until, sh};
 
 /// A number that shows a process of a test in the host's process list.
 pub(crate) fn marker() -> String {
@@ -41,7 +39,7 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn every_exit_code_is_passed_on_verbatim() {
-    for backend in Backend::ALL {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         for code in 0..=255 {
@@ -54,7 +52,7 @@ async fn every_exit_code_is_passed_on_verbatim() {
 
 #[tokio::test]
 async fn the_signal_that_ended_a_command_is_passed_on() {
-    for backend in Backend::ALL {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         for signal in [1, 2, 3, 6, 9, 11, 13, 15, 24, 31] {
@@ -67,7 +65,7 @@ async fn the_signal_that_ended_a_command_is_passed_on() {
 
 #[tokio::test]
 async fn a_command_that_never_ran_differs_from_one_that_returned_127() {
-    for backend in Backend::ALL {
+    for backend in every() {
         let desk = Desk::new(backend);
         fs::write(desk.dir.path().join("text"), "not a program").unwrap();
         let mut sandbox = desk.start().await;
@@ -94,7 +92,7 @@ async fn a_command_that_never_ran_differs_from_one_that_returned_127() {
 
 #[tokio::test]
 async fn a_command_gets_only_the_environment_it_was_given() {
-    for backend in Backend::ALL {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut exec = command(["/usr/bin/env"]);
         exec.env = [("ONLY".to_owned(), "this".to_owned())].into();
@@ -124,7 +122,7 @@ async fn wall_time_ends_a_command_that_ignores_every_signal() {
 
 #[tokio::test]
 async fn a_command_may_use_its_grace() {
-    for backend in Backend::ALL {
+    for backend in every() {
         let mut desk = Desk::new(backend);
         desk.spec.limits.grace = Duration::from_secs(30);
         let mut sandbox = desk.start().await;
@@ -155,7 +153,7 @@ async fn a_cancelled_command_is_gone() {
 
 #[tokio::test]
 async fn daemons_die_with_their_command() {
-    for backend in ISOLATING {
+    for backend in isolating() {
         let desk = Desk::new(backend);
         let mark = marker();
         let mut sandbox = desk.start().await;
@@ -186,7 +184,7 @@ async fn a_child_that_holds_the_output_does_not_delay_the_end() {
 
 #[tokio::test]
 async fn endless_output_is_cut_exactly_at_the_cap() {
-    for backend in Backend::ALL {
+    for backend in every() {
         let desk = Desk::new(backend);
         for script in ["yes", "head -c 1073741824 /dev/zero", "yes >&2"] {
             let mut sandbox = desk.start().await;
@@ -207,7 +205,7 @@ async fn a_flood_does_not_grow_the_engine() {
         let pages = fs::read_to_string("/proc/self/statm").unwrap();
         pages.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
     };
-    for backend in Backend::ALL {
+    for backend in every() {
         let mut desk = Desk::new(backend);
         desk.spec.limits.output_bytes = 1 << 30;
         let mut sandbox = desk.start().await;
@@ -236,7 +234,7 @@ async fn a_flood_does_not_grow_the_engine() {
 
 #[tokio::test]
 async fn output_up_to_the_cap_is_whole() {
-    for backend in Backend::ALL {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         let story = run(&mut sandbox, sh("head -c 1048576 /dev/zero")).await.unwrap();
@@ -249,7 +247,7 @@ async fn output_up_to_the_cap_is_whole() {
 
 #[tokio::test]
 async fn no_byte_is_lost_or_moved_within_a_stream() {
-    for backend in Backend::ALL {
+    for backend in every() {
         let mut desk = Desk::new(backend);
         desk.spec.limits.output_bytes = 64 << 20;
         let script = "
@@ -275,7 +273,7 @@ a.start(); b.start(); a.join(); b.join()
 
 #[tokio::test]
 async fn input_of_any_size_arrives_whole() {
-    for backend in Backend::ALL {
+    for backend in every() {
         let mut desk = Desk::new(backend);
         desk.spec.limits.output_bytes = 64 << 20;
         let mut sandbox = desk.start().await;
@@ -297,7 +295,7 @@ async fn input_of_any_size_arrives_whole() {
 
 #[tokio::test]
 async fn a_receiver_that_takes_nothing_cannot_stop_the_clock() {
-    for backend in Backend::ALL {
+    for backend in every() {
         let mut desk = Desk::new(backend);
         desk.spec.limits = Limits { output_bytes: 1 << 30, grace: Duration::from_millis(50), ..limits() };
         let mut sandbox = desk.start().await;
@@ -312,7 +310,7 @@ async fn a_receiver_that_takes_nothing_cannot_stop_the_clock() {
 
 #[tokio::test]
 async fn a_dropped_receiver_discards_the_output() {
-    for backend in Backend::ALL {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         let (sender, receiver) = mpsc::channel(1);
@@ -328,7 +326,7 @@ async fn a_dropped_receiver_discards_the_output() {
 
 #[tokio::test]
 async fn too_much_memory_is_named_as_the_cause() {
-    for backend in ISOLATING {
+    for backend in isolating() {
         let mut desk = Desk::new(backend);
         desk.spec.limits.memory_bytes = 128 << 20;
         let mut sandbox = desk.start().await;

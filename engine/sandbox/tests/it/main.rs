@@ -6,6 +6,7 @@ mod endings;
 mod engine;
 mod hostile;
 mod lifecycle;
+mod microvm;
 mod scene;
 mod spoken;
 mod wire;

@@ -7,15 +7,13 @@ use blueprint_sandbox::{
 };
 
 use crate::{
-    desk::{Desk, command, python, run, sh},
+    desk::{Desk, NAMESPACED, command, isolating, python, run, sh},
     scene::is_root,
 };
 
-const ISOLATING: [Backend; 2] = [Backend::Process, Backend::Bubblewrap];
-
 #[tokio::test]
 async fn what_a_command_writes_belongs_to_the_caller() {
-    for backend in ISOLATING {
+    for backend in isolating() {
         let desk = Desk::new(backend);
         fs::write(desk.dir.path().join("before"), "old").unwrap();
         let story = desk.sh("echo new > before && mkdir -p d && echo x > d/after && stat -c %u d/after before . && whoami").await;
@@ -30,7 +28,7 @@ async fn what_a_command_writes_belongs_to_the_caller() {
 
 #[tokio::test]
 async fn a_sandbox_never_keeps_the_hosts_root() {
-    for backend in ISOLATING {
+    for backend in NAMESPACED {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         let facts = sandbox.attestation().clone();
@@ -61,7 +59,7 @@ async fn a_sandbox_never_keeps_the_hosts_root() {
 
 #[tokio::test]
 async fn a_read_only_workspace_cannot_be_written() {
-    for backend in ISOLATING {
+    for backend in isolating() {
         let desk = Desk::new(backend).mode(WorkspaceMode::ReadOnly);
         fs::write(desk.dir.path().join("file"), "old").unwrap();
         let story = desk.sh("cat file; echo new > file; rm -f file; touch other; ls").await;
@@ -104,7 +102,7 @@ async fn what_a_backend_cannot_do_is_refused() {
 
 #[tokio::test]
 async fn a_declared_directory_is_visible_even_below_a_closed_one() {
-    for backend in ISOLATING {
+    for backend in isolating() {
         let mut desk = Desk::new(backend);
         let closed = tempfile::Builder::new().prefix("closed-").tempdir().unwrap();
         let tools = closed.path().join("deep/tools");
@@ -126,7 +124,7 @@ async fn a_declared_directory_is_visible_even_below_a_closed_one() {
 
 #[tokio::test]
 async fn a_part_of_the_workspace_can_be_protected() {
-    for backend in ISOLATING {
+    for backend in isolating() {
         let mut desk = Desk::new(backend);
         let part = desk.dir.path().join("part");
         fs::create_dir(&part).unwrap();
@@ -172,7 +170,7 @@ async fn ordinary_tools_work() {
         ),
         ("make", "printf 'all:\\n\\t@echo 0\\n' > Makefile && make -s -j2"),
     ];
-    for backend in ISOLATING {
+    for backend in NAMESPACED {
         let desk = Desk::new(backend);
         for (tool, script) in checks {
             let story = desk.sh(script).await;
@@ -191,7 +189,7 @@ for family, address in ((socket.AF_INET, ('127.0.0.1', 0)), (socket.AF_INET6, ('
     peer, _ = server.accept(); peer.sendall(b'hello'); print(client.recv(5).decode())
 print(socket.gethostbyname('localhost'))
 ";
-    for backend in ISOLATING {
+    for backend in isolating() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         let story = run(&mut sandbox, python(script)).await.unwrap();
@@ -210,7 +208,7 @@ async fn cargo_builds_with_a_declared_toolchain() {
         return println!("skipped: there is no toolchain of rustup that this user can reach");
     };
     let toolchain_bin = PathBuf::from(env!("CARGO")).parent().unwrap().to_owned();
-    for backend in ISOLATING {
+    for backend in NAMESPACED {
         let mut desk = Desk::new(backend);
         desk.spec.read_only.push(ReadOnlyMount::same(&rustup));
         desk.spec.limits.memory_bytes = 2 << 30;
@@ -234,7 +232,7 @@ async fn cargo_builds_with_a_declared_toolchain() {
 
 #[tokio::test]
 async fn a_sandbox_needs_no_workspace() {
-    for backend in ISOLATING {
+    for backend in isolating() {
         let mut desk = Desk::new(backend);
         desk.spec = Spec { workspace: None, ..desk.spec };
         let mut sandbox = desk.start().await;
