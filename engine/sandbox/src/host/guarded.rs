@@ -35,8 +35,7 @@ use crate::{
 /// Time a sandbox may take to become ready.
 const START_TIME: Duration = Duration::from_secs(20);
 
-/// How often a machine is started before it counts as not starting. One in several dozens hangs while its kernel
-/// measures the clock.
+/// How often a machine is started before it counts as not starting: emulated ones hang once in a while.
 const BOOTS: u32 = 2;
 
 /// Time the guest may take beyond what it was given, before it is killed with everything inside.
@@ -96,13 +95,14 @@ impl Guarded {
 
     async fn start_machine(launcher: &Launcher, spec: &Spec) -> Result<Self, StartError> {
         let mut prepared = Prepared::make(spec).await?;
+        let patience = prepared.boot_time();
         for _ in 0..BOOTS {
             let boot = prepared.boot();
             let (machine, incomings, outgoings) = prepared.start(launcher.program())?;
             let vessel = Vessel::Machine(Box::new(machine));
             let mut sandbox = Self::around(Backend::Microvm, vessel, incomings, outgoings, spec.limits);
             sandbox.writer.queue_json(Kind::Boot, 0, &boot).map_err(StartError::BadSpec)?;
-            match time::timeout(START_TIME, sandbox.greet()).await {
+            match time::timeout(patience, sandbox.greet()).await {
                 Ok(Ok(())) => return Ok(sandbox),
                 Ok(Err(error)) => {
                     sandbox.end().await;

@@ -12,6 +12,7 @@ use std::{
 use super::{
     place::Place,
     stamp::{self, Stamp},
+    take,
     tree::{self, Entry, Kind, Label, MAX_DEPTH, MAX_ENTRIES, REPOSITORY, STREAM_AT, malformed},
 };
 
@@ -32,15 +33,10 @@ pub(super) struct Workspace {
 impl Workspace {
     /// Opens it and puts all of it on the disk.
     pub(super) fn open(path: &Path, import: File, export: Option<File>, most_bytes: u64) -> io::Result<Self> {
-        let mut workspace = Self {
-            place: Place::open(path)?,
-            import,
-            export,
-            shared: BTreeMap::new(),
-            imported: 0,
-            exported: 0,
-            most_bytes,
-        };
+        let place = Place::open(path)?;
+        take::sweep(&place)?;
+        let mut workspace =
+            Self { place, import, export, shared: BTreeMap::new(), imported: 0, exported: 0, most_bytes };
         workspace.send()?;
         Ok(workspace)
     }

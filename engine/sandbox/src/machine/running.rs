@@ -2,7 +2,7 @@
 //! It holds no file with a name: whatever happens to the engine, nothing of a machine stays behind.
 
 use std::{
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, IoSlice},
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -73,6 +73,7 @@ pub(crate) struct Prepared {
     spec: Spec,
     workspace: Option<Workspace>,
     workspace_bytes: u64,
+    boot_time: Duration,
     shown: Vec<PathBuf>,
     size: Size,
 }
@@ -124,7 +125,20 @@ impl Prepared {
                 .saturating_add(OWN_MEMORY_BYTES),
             processors: (spec.limits.cpus.ceil() as u32).clamp(1, present.min(MAX_PROCESSORS)),
         };
-        Ok(Self { parts, spec, workspace, workspace_bytes: settings.workspace_bytes, shown, size })
+        Ok(Self {
+            parts,
+            spec,
+            workspace,
+            workspace_bytes: settings.workspace_bytes,
+            boot_time: Duration::from_secs(settings.boot_seconds),
+            shown,
+            size,
+        })
+    }
+
+    /// Time the machine may take to become ready.
+    pub(crate) fn boot_time(&self) -> Duration {
+        self.boot_time
     }
 
     /// What the guest is told first.
@@ -242,9 +256,9 @@ impl Prepared {
         let read = |name: String, file: OwnedFd| Disk { name, access: Access::Read, file };
         let mut disks = vec![read(ROOT_DISK.to_owned(), File::open(&self.parts.rootfs)?.into())];
         if let Some(workspace) = &self.workspace {
-            disks.push(read(IMPORT_DISK.to_owned(), reopened(workspace.import_disk())?));
+            disks.push(read(IMPORT_DISK.to_owned(), reopened(workspace.import_disk(), Access::Read)?));
             if let Some(export) = &workspace.export {
-                let file = export.try_clone()?.into();
+                let file = reopened(export, Access::Write)?;
                 disks.push(Disk { name: EXPORT_DISK.to_owned(), access: Access::Write, file });
             }
         }
@@ -262,9 +276,12 @@ struct Disk {
     file: OwnedFd,
 }
 
-/// The same file, open for reading only: the emulator takes no more than it asked for.
-fn reopened(file: &File) -> io::Result<OwnedFd> {
-    File::open(format!("/proc/self/fd/{}", file.as_raw_fd())).map(OwnedFd::from)
+/// The same file opened once more: the emulator takes no more access than it asked for, and shares no position
+/// with us.
+fn reopened(file: &File, access: Access) -> io::Result<OwnedFd> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(access == Access::Write);
+    options.open(format!("/proc/self/fd/{}", file.as_raw_fd())).map(OwnedFd::from)
 }
 
 fn is_root() -> bool {

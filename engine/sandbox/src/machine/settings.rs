@@ -29,9 +29,20 @@ pub struct MachineSettings {
     /// Who runs the machine's instructions.
     #[serde(default)]
     pub acceleration: Acceleration,
+    /// Seconds a machine may take to become ready. One that does not is started once more.
+    #[serde(default = "boot_seconds")]
+    pub boot_seconds: u64,
     /// Largest workspace, in bytes. It lies in the machine's memory, on top of what commands may use.
     #[serde(default = "workspace_bytes")]
     pub workspace_bytes: u64,
+}
+
+/// Time a machine gets to become ready unless it is told otherwise, in seconds. Software needs two or three of them
+/// on an idle host.
+const BOOT_SECONDS: u64 = 20;
+
+fn boot_seconds() -> u64 {
+    BOOT_SECONDS
 }
 
 fn workspace_bytes() -> u64 {
@@ -48,6 +59,7 @@ impl MachineSettings {
             rootfs,
             cache: cache.into(),
             acceleration: Acceleration::default(),
+            boot_seconds: BOOT_SECONDS,
             workspace_bytes: WORKSPACE_BYTES,
         }
     }

@@ -320,6 +320,46 @@ async fn an_emulator_does_not_outlive_its_parent() {
     sandbox.stop().await;
 }
 
+/// An emulator that is a script, with a file it may write beside it.
+fn scripted(name: &str, script: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let program = dir.path().join(name);
+    let version = "case $1 in --version) echo QEMU of a test; exit;; esac";
+    fs::write(&program, format!("#!/bin/sh\n{version}\nhere={}\n{script}\n", dir.path().display())).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    (dir, program)
+}
+
+#[tokio::test]
+async fn a_machine_that_hangs_is_started_once_more() {
+    let Some(mut desk) = desk() else { return };
+    let script = "echo x >> $here/starts; [ $(wc -l < $here/starts) -gt 1 ] || exec sleep 600
+exec /usr/bin/qemu-system-x86_64 \"$@\"";
+    let (dir, program) = scripted("hangs-once", script);
+    let machine = desk.spec.machine.as_mut().unwrap();
+    (machine.qemu, machine.boot_seconds) = (Some(program), 10);
+    let story = desk.sh("echo here").await;
+    assert_eq!(story.text(), "here\n");
+    assert_eq!(fs::read(dir.path().join("starts")).unwrap(), b"x\nx\n");
+}
+
+#[tokio::test]
+async fn a_machine_that_never_starts_is_given_up() {
+    let Some(mut desk) = desk() else { return };
+    let (dir, program) = scripted("hangs", "echo x >> $here/starts; exec sleep 600");
+    let machine = desk.spec.machine.as_mut().unwrap();
+    (machine.qemu, machine.boot_seconds) = (Some(program), 1);
+    let error = desk.try_start().await.unwrap_err();
+    assert!(matches!(error, StartError::TimedOut), "{error:?}");
+    assert_eq!(fs::read(dir.path().join("starts")).unwrap(), b"x\nx\n");
+    assert!(below(std::process::id()).is_empty(), "nothing is left of either");
+    let (_dir, program) = scripted("says-no", "echo out of luck >&2; exit 1");
+    desk.spec.machine.as_mut().unwrap().qemu = Some(program);
+    let error = desk.try_start().await.unwrap_err();
+    assert!(matches!(&error, StartError::Died(why) if why.contains("out of luck")), "{error:?}");
+}
+
 #[tokio::test]
 async fn what_a_machine_lacks_is_named() {
     let mut desk = Desk::new(Backend::Microvm);
