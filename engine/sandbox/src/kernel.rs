@@ -218,6 +218,12 @@ pub(crate) fn counter_khz() -> u64 {
     (u128::from(last.saturating_sub(first)) * 1000 / microseconds) as u64
 }
 
+/// Elsewhere no emulator shows the host's counter.
+#[cfg(all(feature = "host", not(target_arch = "x86_64")))]
+pub(crate) fn counter_khz() -> u64 {
+    0
+}
+
 /// A process that ended, and what it and the children it waited for used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reaped {

@@ -116,8 +116,9 @@ impl Exchange {
                     lchown(&at, Some(INSIDE_ID), Some(INSIDE_ID))?;
                 }
                 Kind::Unchanged => {
-                    // What is thrown away in the end may differ from the host's.
-                    if self.export.is_some() && !fs::symlink_metadata(&at)?.is_file() {
+                    // What never comes out may differ from the host's.
+                    let kept_apart = self.export.is_none() || tree::is_repository(&entry.path);
+                    if !kept_apart && !fs::symlink_metadata(&at)?.is_file() {
                         return Err(malformed("a file that should be here is not"));
                     }
                 }
@@ -205,7 +206,7 @@ impl Exchange {
                     path.push(b'/');
                 }
                 path.extend(entry.file_name().as_bytes());
-                if path != tree::REPOSITORY {
+                if !tree::is_repository(&path) {
                     found.push((path, entry.metadata()?));
                 }
             }

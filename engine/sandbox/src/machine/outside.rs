@@ -13,7 +13,7 @@ use super::{
     place::Place,
     stamp::{self, Stamp},
     take,
-    tree::{self, Entry, Kind, Label, MAX_DEPTH, MAX_ENTRIES, REPOSITORY, STREAM_AT, malformed},
+    tree::{self, Entry, Kind, Label, MAX_DEPTH, MAX_ENTRIES, STREAM_AT, malformed},
 };
 
 /// A workspace of the host and the disks its content travels on.
@@ -139,9 +139,4 @@ impl Workspace {
         }
         Ok(found)
     }
-}
-
-/// Whether a path belongs to the repository at the top, which never comes out of a machine.
-pub(super) fn is_repository(path: &[u8]) -> bool {
-    path.split(|byte| *byte == b'/').next().is_some_and(|first| first.eq_ignore_ascii_case(REPOSITORY))
 }

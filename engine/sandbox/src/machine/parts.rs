@@ -52,6 +52,9 @@ pub(super) struct Parts {
 impl Parts {
     /// Finds and makes all of it.
     pub(super) fn gather(settings: &MachineSettings) -> Result<Self, String> {
+        if !cfg!(target_arch = "x86_64") {
+            return Err("machines are made for x86-64, and this host is none".to_owned());
+        }
         let qemu = emulator(settings);
         let kernel = kernel_image(settings);
         let modules = modules(settings, kernel.as_deref().ok());

@@ -1,5 +1,5 @@
 //! A directory of the host, reached only through an open file: nothing in it can lead out of it.
-//! No step on the way may be a symbolic link, whoever put it there and whenever.
+//! No step on the way may be a symbolic link or a mount, whoever put it there and whenever.
 
 use std::{
     ffi::OsStr,
@@ -43,7 +43,8 @@ impl Place {
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW).resolve(
             ResolveFlag::RESOLVE_BENEATH
                 | ResolveFlag::RESOLVE_NO_SYMLINKS
-                | ResolveFlag::RESOLVE_NO_MAGICLINKS,
+                | ResolveFlag::RESOLVE_NO_MAGICLINKS
+                | ResolveFlag::RESOLVE_NO_XDEV,
         );
         Ok(openat2(&self.root, OsStr::from_bytes(path), how)?)
     }

@@ -14,10 +14,10 @@ use std::{
 use nix::unistd::geteuid;
 
 use super::{
-    outside::{Workspace, is_repository},
+    outside::Workspace,
     place::Place,
     stamp::{self, Stamp},
-    tree::{self, Entry, Kind, Label, MAX_ENTRIES, STREAM_AT, malformed, parent},
+    tree::{self, Entry, Kind, Label, MAX_ENTRIES, STREAM_AT, is_repository, malformed, parent},
 };
 
 /// An entry that was read and is wanted.

@@ -24,7 +24,7 @@ pub(super) const MAX_DEPTH: usize = 64;
 pub(super) const MAX_ENTRIES: usize = 1 << 20;
 
 /// The repository at the top of a workspace: it goes in and never comes out.
-pub(super) const REPOSITORY: &[u8] = b".git";
+const REPOSITORY: &[u8] = b".git";
 
 /// What an entry is. The numbers are the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +146,11 @@ fn check_path(path: &[u8]) -> io::Result<()> {
         }
     }
     if depth(path) > MAX_DEPTH { Err(malformed("directories are nested too deeply")) } else { Ok(()) }
+}
+
+/// Whether a path belongs to the repository at the top.
+pub(super) fn is_repository(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').next().is_some_and(|first| first.eq_ignore_ascii_case(REPOSITORY))
 }
 
 /// How many directories a path lies in, the root among them; 0 for the root itself.
@@ -280,6 +285,17 @@ mod tests {
                 *first = kind;
             }
             assert!(Entry::read(&mut bytes.as_slice()).is_err());
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_are_too_strange(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let mut input = bytes.as_slice();
+            if let Ok(entry) = Entry::read(&mut input) {
+                drop(entry.target(&mut input));
+            }
+            drop(Label::from_block(&bytes));
         }
     }
 

@@ -211,8 +211,13 @@ open('.git/config', 'w').write('theirs'); os.mkdir('.git/hooks'); open('.git/hoo
     assert_eq!(fs::read(root.join(".git/config")).unwrap(), b"mine");
     assert_eq!(fs::read_dir(root.join(".git")).unwrap().count(), 1);
     assert!(!fs::symlink_metadata(root.join("file")).unwrap().file_type().is_fifo());
-    let story = run(&mut sandbox, sh("ls pipe absolute; cat .git/config")).await.unwrap();
+    let story = run(&mut sandbox, sh("ls pipe absolute; cat .git/config; rm -r .git")).await.unwrap();
     assert_eq!(story.text(), "absolute\npipe\ntheirs", "inside, everything is as it was left");
+    // Even a repository that is gone inside does not keep the host's changes out.
+    fs::write(root.join("late"), "late").unwrap();
+    let story = run(&mut sandbox, sh("cat late")).await.unwrap();
+    assert_eq!(story.text(), "late");
+    assert_eq!(fs::read(root.join(".git/config")).unwrap(), b"mine");
     sandbox.stop().await;
 }
 
