@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     desk::{Desk, launcher, python, run, run_until, sh},
-    endings::eventually,
+    endings::{alive, eventually, marker},
     scene::is_root,
 };
 
@@ -84,11 +84,35 @@ pub(crate) fn lives(pid: u32) -> bool {
         .is_ok_and(|stat| stat.rsplit_once(')').is_some_and(|(_, rest)| !rest.starts_with(" Z")))
 }
 
-/// The only emulator of this test.
-fn emulator() -> u32 {
-    let found = emulators(std::process::id());
-    assert_eq!(found.len(), 1, "nextest gives every test a process of its own");
-    found.into_iter().next().unwrap()
+/// An emulator of a name of its own, by which it is known among those of other tests.
+struct Marked {
+    _dir: tempfile::TempDir,
+    program: PathBuf,
+}
+
+impl Marked {
+    fn for_desk(desk: &mut Desk) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let program = dir.path().join("qemu-system-x86_64");
+        symlink("/usr/bin/qemu-system-x86_64", &program).unwrap();
+        desk.spec.machine.as_mut().unwrap().qemu = Some(program.clone());
+        Self { _dir: dir, program }
+    }
+
+    fn pid(&self) -> u32 {
+        let name = self.program.to_str().unwrap();
+        let found = fs::read_dir("/proc").unwrap().flatten().find(|entry| {
+            fs::read(entry.path().join("cmdline"))
+                .is_ok_and(|line| line.split(|byte| *byte == 0).next() == Some(name.as_bytes()))
+        });
+        found.unwrap().file_name().to_str().unwrap().parse().unwrap()
+    }
+}
+
+fn kill(pid: u32) {
+    use nix::{sys::signal::Signal, unistd::Pid};
+    nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).unwrap();
 }
 
 #[tokio::test]
@@ -123,9 +147,10 @@ print(next(line for line in open('/proc/self/status') if line.startswith('CapBnd
 
 #[tokio::test]
 async fn an_emulator_has_no_rights_of_the_callers() {
-    let Some(desk) = desk() else { return };
+    let Some(mut desk) = desk() else { return };
+    let marked = Marked::for_desk(&mut desk);
     let sandbox = desk.start().await;
-    let pid = emulator();
+    let pid = marked.pid();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     for line in ["NoNewPrivs:\t1", "Seccomp:\t2", "CapEff:\t0000000000000000"] {
         assert!(status.contains(line), "{line}: {status}");
@@ -288,16 +313,16 @@ async fn nothing_of_a_command_is_left_in_a_machine() {
 
 #[tokio::test]
 async fn a_machine_that_dies_under_a_command_is_noticed() {
-    let Some(desk) = desk() else { return };
+    let Some(mut desk) = desk() else { return };
+    let marked = Marked::for_desk(&mut desk);
     fs::write(desk.dir.path().join("mine"), "mine").unwrap();
     let mut sandbox = desk.start().await;
-    let pid = emulator();
-    let kill = async {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), nix::sys::signal::Signal::SIGKILL)
-            .unwrap();
+    let pid = marked.pid();
+    let murder = async {
+        kill(pid);
         std::future::pending::<()>().await;
     };
-    let error = run_until(&mut sandbox, sh("rm mine; sleep 600"), kill).await.unwrap_err();
+    let error = run_until(&mut sandbox, sh("rm mine; sleep 600"), murder).await.unwrap_err();
     assert!(matches!(error, ExecError::Died), "{error:?}");
     assert!(desk.dir.path().join("mine").exists());
     sandbox.stop().await;
@@ -305,22 +330,24 @@ async fn a_machine_that_dies_under_a_command_is_noticed() {
 
 #[tokio::test]
 async fn a_dropped_machine_is_gone() {
-    let Some(desk) = desk() else { return };
+    let Some(mut desk) = desk() else { return };
+    let marked = Marked::for_desk(&mut desk);
     let sandbox = desk.start().await;
-    let pid = emulator();
+    let pid = marked.pid();
     drop(sandbox);
     eventually("the emulator is gone", || !lives(pid)).await;
 }
 
 #[tokio::test]
 async fn an_emulator_does_not_outlive_its_parent() {
-    let Some(desk) = desk() else { return };
+    let Some(mut desk) = desk() else { return };
+    let marked = Marked::for_desk(&mut desk);
     let sandbox = desk.start().await;
-    let pid = emulator();
-    let parent = below(std::process::id()).into_iter().next().unwrap();
-    assert_ne!(parent, pid);
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(parent as i32), nix::sys::signal::Signal::SIGKILL)
-        .unwrap();
+    let pid = marked.pid();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let parent: u32 = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap();
+    assert_ne!(parent, std::process::id());
+    kill(parent);
     eventually("the emulator is gone", || !lives(pid)).await;
     sandbox.stop().await;
 }
@@ -352,13 +379,15 @@ exec /usr/bin/qemu-system-x86_64 \"$@\"";
 #[tokio::test]
 async fn a_machine_that_never_starts_is_given_up() {
     let Some(mut desk) = desk() else { return };
-    let (dir, program) = scripted("hangs", "echo x >> $here/starts; exec sleep 600");
+    let mark = marker();
+    let script = format!("echo x >> $here/starts; exec sleep {mark}");
+    let (dir, program) = scripted("hangs", &script);
     let machine = desk.spec.machine.as_mut().unwrap();
     (machine.qemu, machine.boot_seconds) = (Some(program), 1);
     let error = desk.try_start().await.unwrap_err();
     assert!(matches!(error, StartError::TimedOut), "{error:?}");
     assert_eq!(fs::read(dir.path().join("starts")).unwrap(), b"x\nx\n");
-    assert!(below(std::process::id()).is_empty(), "nothing is left of either");
+    assert_eq!(alive(&mark), 0, "nothing is left of either");
     let (_dir, program) = scripted("says-no", "echo out of luck >&2; exit 1");
     desk.spec.machine.as_mut().unwrap().qemu = Some(program);
     let error = desk.try_start().await.unwrap_err();
