@@ -126,8 +126,10 @@ async fn a_command_may_use_its_grace() {
         let mut desk = Desk::new(backend);
         desk.spec.limits.grace = Duration::from_secs(30);
         let mut sandbox = desk.start().await;
+        // An emulated shell may need a while until it has set its trap.
+        let wall = Duration::from_millis(if backend == Backend::Microvm { 5000 } else { 200 });
         let exec = Exec {
-            wall: Some(Duration::from_millis(200)),
+            wall: Some(wall),
             ..sh("trap 'echo parting words; exit 0' TERM; while :; do sleep 0.01; done")
         };
         let story = run(&mut sandbox, exec).await.unwrap();
