@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::contract::Backend;
+use crate::{contract::Backend, machine::MachineFacts};
 
 /// Facts about one started sandbox, recorded with the run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +44,9 @@ pub struct Attestation {
     /// How the kernel that answers commands names itself, if it is a program of its own and not the machine's kernel.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_space_kernel: Option<String>,
+    /// What the virtual machine is made of, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<MachineFacts>,
 }
 
 /// An OCI runtime as the run used it.
@@ -78,6 +81,7 @@ impl Attestation {
             limits: Enforcement::NONE,
             runtime: None,
             user_space_kernel: None,
+            machine: None,
         }
     }
 }
@@ -86,7 +90,7 @@ impl Attestation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Isolation {
-    /// Own namespaces, file system view and confinement.
+    /// Own namespaces or an own kernel, an own file system view, and confinement.
     Isolated,
     /// None: a command can do whatever the caller can.
     Unisolated,
@@ -134,6 +138,8 @@ pub enum WorkspaceOwner {
     SameUser,
     /// The mount translates ids: files stay the caller's on disk.
     IdMapped,
+    /// Commands work on a copy. What they leave in it is written back as the caller's own files.
+    Copied,
 }
 
 /// Something of the host that is visible inside.
@@ -151,7 +157,7 @@ pub struct MountNote {
 pub enum MountAccess {
     /// Reading.
     ReadOnly,
-    /// Reading and writing the host's files.
+    /// Reading and writing the host's files, or a copy that is written back.
     ReadWrite,
     /// Reading the host's files; writes go to a private layer that is thrown away.
     Discarded,
@@ -178,6 +184,8 @@ pub enum Enforcer {
     Host,
     /// The size of a private file system.
     MountSize,
+    /// The size of the virtual machine: it has no more of it.
+    Machine,
     /// Nothing. The limit is not in force.
     Nothing,
 }

@@ -9,6 +9,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::MachineSettings;
+
 /// The private, writable home directory inside isolating backends.
 pub const HOME: &str = "/home/sandbox";
 
@@ -16,6 +18,8 @@ pub const HOME: &str = "/home/sandbox";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Backend {
+    /// A virtual machine of our own: QEMU, a kernel of its own, and a copy of the workspace.
+    Microvm,
     /// Our own launcher: namespaces, Landlock, a system call filter and an unprivileged user.
     Process,
     /// `/usr/bin/bwrap` builds the namespaces; our guest confines the commands.
@@ -29,12 +33,14 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Every backend, strongest first.
+    /// Every backend that needs no more than a [`Launcher`](crate::Launcher), strongest first. [`Backend::Microvm`] needs
+    /// [`Spec::machine`] as well.
     pub const ALL: [Self; 5] = [Self::Gvisor, Self::Container, Self::Process, Self::Bubblewrap, Self::None];
 
     /// The name used in configuration and reports.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Microvm => "microvm",
             Self::Process => "process",
             Self::Bubblewrap => "bubblewrap",
             Self::Container => "container",
@@ -73,6 +79,9 @@ pub struct Spec {
     pub hostname: String,
     /// Whose identity commands have on the host when the caller is root. Other callers keep their own.
     pub host_ids: HostIds,
+    /// What a virtual machine is made of; needed by [`Backend::Microvm`] and looked at by no other.
+    #[serde(default)]
+    pub machine: Option<MachineSettings>,
 }
 
 impl Default for Spec {
@@ -85,6 +94,7 @@ impl Default for Spec {
             image: Image::Host,
             hostname: "sandbox".to_owned(),
             host_ids: HostIds::default(),
+            machine: None,
         }
     }
 }
@@ -333,4 +343,7 @@ pub struct Usage {
     pub memory_kills: u64,
     /// Processes or threads that were refused because of the limit.
     pub refused_pids: u64,
+    /// Symbolic links that were not copied out of the sandbox because they lead out of the workspace.
+    #[serde(default)]
+    pub left_behind: u64,
 }

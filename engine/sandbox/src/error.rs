@@ -33,6 +33,9 @@ pub enum StartError {
         /// What it lacks.
         what: String,
     },
+    /// Something a virtual machine is made of is missing.
+    #[error("no virtual machine can be started: {0}")]
+    Missing(String),
     /// The program that builds the sandbox could not be started.
     #[error("`{program}` could not be started")]
     Spawn {
@@ -160,6 +163,10 @@ pub enum ExecError {
     /// The sandbox ended under the command.
     #[error("the sandbox ended while the command was running")]
     Died,
+    /// The workspace could not be brought into the sandbox, or what the command left could not be taken out of
+    /// it. The host's files are then as they were, unless the host itself could not write them.
+    #[error("the workspace of the virtual machine could not be synchronised")]
+    Workspace(#[source] io::Error),
     /// An earlier command was abandoned half-way, so this sandbox cannot be used any more.
     #[error("an earlier command in this sandbox was abandoned")]
     Abandoned,

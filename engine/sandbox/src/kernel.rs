@@ -38,6 +38,13 @@ fn owned(result: libc::c_long) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
+/// Takes over a descriptor that the kernel has just made for us: a received or a duplicated one.
+#[cfg(feature = "host")]
+pub(crate) fn adopt(fd: RawFd) -> OwnedFd {
+    // SAFETY: callers pass on what a system call returned, once, so nobody else owns it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
 /// Creates a process in new namespaces, like `fork`. The caller must be single-threaded.
 pub(crate) fn clone_into(namespaces: libc::c_int) -> io::Result<Side> {
     let flags = libc::c_long::from(namespaces) | libc::c_long::from(libc::SIGCHLD);
@@ -157,19 +164,7 @@ pub(crate) fn keep_capabilities(kept: &[u32]) -> io::Result<()> {
         pid: i32,
     }
     const VERSION_3: u32 = 0x2008_0522;
-    for capability in (0..64).filter(|capability| !kept.contains(capability)) {
-        // SAFETY: takes integers only.
-        let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
-        if dropped < 0 {
-            let error = io::Error::last_os_error();
-            match error.raw_os_error() {
-                // Past the kernel's last capability, or already without the right to change the set. The
-                // effective sets below are what counts, and `no_new_privs` keeps them empty.
-                Some(libc::EINVAL | libc::EPERM) => break,
-                _ => return Err(error),
-            }
-        }
-    }
+    bound_capabilities(kept)?;
     // SAFETY: takes integers only.
     let cleared = check(libc::c_long::from(unsafe {
         libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
@@ -184,6 +179,24 @@ pub(crate) fn keep_capabilities(kept: &[u32]) -> io::Result<()> {
     let sets = [[bits, bits, 0], [0; 3]];
     // SAFETY: version 3 of the call reads one header and two triples of words; both live through it.
     check(unsafe { libc::syscall(libc::SYS_capset, ptr::from_ref(&header), sets.as_ptr()) })?;
+    Ok(())
+}
+
+/// Rules out that this process or what it starts gains a capability it does not have, but for these.
+pub(crate) fn bound_capabilities(kept: &[u32]) -> io::Result<()> {
+    for capability in (0..64).filter(|capability| !kept.contains(capability)) {
+        // SAFETY: takes integers only.
+        let dropped = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        if dropped < 0 {
+            let error = io::Error::last_os_error();
+            match error.raw_os_error() {
+                // Past the kernel's last capability, or already without the right to change the set. The
+                // effective sets below are what counts, and `no_new_privs` keeps them empty.
+                Some(libc::EINVAL | libc::EPERM) => break,
+                _ => return Err(error),
+            }
+        }
+    }
     Ok(())
 }
 
@@ -234,6 +247,26 @@ pub(crate) fn raise_loopback(socket: BorrowedFd<'_>) -> io::Result<()> {
         libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, ptr::from_ref(&request))
     }))?;
     Ok(())
+}
+
+/// How fast the processor's counter runs, in thousands a second, measured for a moment.
+#[cfg(all(feature = "host", target_arch = "x86_64"))]
+pub(crate) fn counter_khz() -> u64 {
+    const MOMENT: Duration = Duration::from_millis(20);
+    let begin = std::time::Instant::now();
+    // SAFETY: reads a counter; every processor of this architecture has it.
+    let first = unsafe { std::arch::x86_64::_rdtsc() };
+    std::thread::sleep(MOMENT);
+    // SAFETY: as above.
+    let last = unsafe { std::arch::x86_64::_rdtsc() };
+    let microseconds = begin.elapsed().as_micros().max(1);
+    (u128::from(last.saturating_sub(first)) * 1000 / microseconds) as u64
+}
+
+/// Elsewhere no emulator shows the host's counter.
+#[cfg(all(feature = "host", not(target_arch = "x86_64")))]
+pub(crate) fn counter_khz() -> u64 {
+    0
 }
 
 /// A process that ended, and what it and the children it waited for used.

@@ -34,7 +34,7 @@ impl DockerSettings {
         match backend {
             Backend::Container => Some(&self.runc),
             Backend::Gvisor => Some(&self.gvisor),
-            Backend::Process | Backend::Bubblewrap | Backend::None => None,
+            Backend::Microvm | Backend::Process | Backend::Bubblewrap | Backend::None => None,
         }
     }
 }

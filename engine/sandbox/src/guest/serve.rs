@@ -38,6 +38,7 @@ use crate::{
     },
     kernel::{self, Patience},
     launcher::{During, fault},
+    machine::Interior,
     wire::{
         Cause, ExitReport, Failure, Frame, Hello, Kind, PROTOCOL_VERSION, Ready, Request, SignalRequest,
         Stage, StopRequest,
@@ -58,6 +59,7 @@ pub(crate) struct Settings {
     pub(crate) control_groups: Vec<PathBuf>,
     pub(crate) outer_cgroup_namespace: PathBuf,
     /// Who commands are, where that is not who the guest is: it keeps what it takes to become them and to kill them.
+    #[serde(default)]
     pub(crate) step: Option<HostIds>,
 }
 
@@ -78,7 +80,7 @@ pub(crate) fn serve_inside(number: &OsStr) -> Result<ExitCode, Failure> {
     facts.inside_uid = unistd::geteuid().as_raw();
     let own = control_group_namespace().during(Stage::Namespaces, "the namespaces cannot be told apart")?;
     facts.cgroup_namespace = if own == settings.outer_cgroup_namespace { Applied::No } else { Applied::Yes };
-    Ok(serve(settings))
+    Ok(serve(settings, None))
 }
 
 /// Serves inside a sandbox that another program built and carried us into. The host tells what is known about it.
@@ -100,7 +102,7 @@ pub(crate) fn serve_carried(mut settings: Settings) -> Result<ExitCode, Failure>
     let hidden = !groups.is_empty() && groups.lines().all(|line| line.ends_with(":/"));
     facts.cgroup_namespace =
         if hidden || facts.user_space_kernel.is_some() { Applied::Yes } else { Applied::No };
-    Ok(serve(settings))
+    Ok(serve(settings, None))
 }
 
 /// A name for this process's control group namespace.
@@ -108,9 +110,9 @@ pub(crate) fn control_group_namespace() -> io::Result<PathBuf> {
     fs::read_link("/proc/self/ns/cgroup")
 }
 
-/// Serves the host until it is gone.
-pub(crate) fn serve(settings: Settings) -> ExitCode {
-    let mut guest = match Guest::prepare(settings) {
+/// Serves the host until it is gone. In a machine there is more to do around commands.
+pub(crate) fn serve(settings: Settings, interior: Option<Interior>) -> ExitCode {
+    let mut guest = match Guest::prepare(settings, interior) {
         Ok(guest) => guest,
         Err(failure) => {
             crate::launcher::report(&failure);
@@ -134,11 +136,12 @@ struct Guest {
     channel: Channel,
     ended: SignalFd,
     command: Option<Command>,
+    interior: Option<Interior>,
     next_watch: Instant,
 }
 
 impl Guest {
-    fn prepare(settings: Settings) -> Result<Self, Failure> {
+    fn prepare(settings: Settings, interior: Option<Interior>) -> Result<Self, Failure> {
         // Ending a command means killing every process we can see. Only as the first process of a namespace
         // are those ours alone.
         if unistd::getpid() != Pid::from_raw(1) {
@@ -146,8 +149,11 @@ impl Guest {
         }
         // Commands run as the same user: without this they could read our memory and write our pipes.
         prctl::set_dumpable(false).during(Stage::Guest, "the guest cannot be protected")?;
-        let kept: &[u32] = if settings.step.is_some() { &kernel::BECOME_ANOTHER } else { &[] };
-        kernel::keep_capabilities(kept).during(Stage::Privileges, "capabilities cannot be dropped")?;
+        // In a machine of its own it needs all of them, to take in and give back the workspace.
+        if interior.is_none() {
+            let kept: &[u32] = if settings.step.is_some() { &kernel::BECOME_ANOTHER } else { &[] };
+            kernel::keep_capabilities(kept).during(Stage::Privileges, "capabilities cannot be dropped")?;
+        }
         prctl::set_no_new_privs().during(Stage::Privileges, "gaining privileges cannot be ruled out")?;
         let mut signals = SigSet::empty();
         signals.add(Signal::SIGCHLD);
@@ -175,7 +181,15 @@ impl Guest {
             step: settings.step,
             filter: seccomp::program(affinity),
         };
-        Ok(Self { settings, confinement, channel, ended, command: None, next_watch: Instant::now() })
+        Ok(Self {
+            settings,
+            confinement,
+            channel,
+            ended,
+            command: None,
+            interior,
+            next_watch: Instant::now(),
+        })
     }
 
     fn run(&mut self) -> Result<(), Failure> {
@@ -194,7 +208,11 @@ impl Guest {
             if let Some(command) = &mut self.command {
                 command.tick(Instant::now());
                 command.pump(&mut self.channel);
-                if let Some(report) = command.report() {
+                if let Some(mut report) = command.report() {
+                    // Nothing of the command is left, so nobody is kept waiting and nothing changes meanwhile.
+                    if let Some(interior) = &mut self.interior {
+                        interior.after_command(&mut report)?;
+                    }
                     self.channel.send_json(Kind::Exit, command.stream(), &report);
                     self.command = None;
                 }
@@ -286,6 +304,10 @@ impl Guest {
                 stream,
                 &fault(Stage::Protocol, "a command is already running"),
             );
+            return;
+        }
+        if let Some(Err(failure)) = self.interior.as_mut().map(Interior::before_command) {
+            self.channel.send_json(Kind::Error, stream, &failure);
             return;
         }
         match spawn::spawn(request, &self.confinement) {

@@ -38,6 +38,7 @@ const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 #[derive(Debug)]
 pub(super) struct Confinement {
     pub(super) limits: Limits,
+    /// Whom to become; `None` is who we are.
     pub(super) enforcement: Enforcement,
     pub(super) rules: Rules,
     pub(super) filter: Vec<sock_filter>,
@@ -219,6 +220,8 @@ impl Acting {
 fn become_step(ids: HostIds) -> Result<(), Failure> {
     let what = "the command's user cannot be assumed";
     let (uid, gid) = (Uid::from_raw(ids.uid), Gid::from_raw(ids.gid));
+    // Only who may do everything may rule out that it is ever done again.
+    kernel::bound_capabilities(&[]).during(Stage::Privileges, "capabilities cannot be dropped")?;
     unistd::setgroups(&[]).during(Stage::Privileges, what)?;
     unistd::setresgid(gid, gid, gid).during(Stage::Privileges, what)?;
     unistd::setresuid(uid, uid, uid).during(Stage::Privileges, what)

@@ -58,6 +58,8 @@ impl Reader {
             match self.pipe.read(&mut self.buffer).await {
                 Ok(0) => return Ok(Incoming::Closed),
                 Ok(count) => self.decoder.push(self.buffer.get(..count).unwrap_or_default()),
+                // It went away without having read everything.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(Incoming::Closed),
                 Err(error) => return Err(Broken::Io(error)),
             }
         }

@@ -22,10 +22,11 @@ use crate::{
     host::{
         Launcher,
         accounting::Counters,
-        channel::{Broken, Incoming, Reader, Writer},
+        channel::{Broken, Incoming, Incomings, Outgoings, Reader, Writer},
         flow::{Cap, Input, Progress},
         vessel::{Launched, Vessel},
     },
+    machine::Prepared,
     wire::{
         Boot, BootBackend, Cause, End, ExitReport, Failure, Frame, Hello, Kind, PROTOCOL_VERSION, Ready,
         Request, StopRequest,
@@ -34,6 +35,9 @@ use crate::{
 
 /// Time a sandbox may take to become ready.
 const START_TIME: Duration = Duration::from_secs(20);
+
+/// How often a machine is started before it counts as not starting: emulated ones hang once in a while.
+const BOOTS: u32 = 2;
 
 /// Time the guest may take beyond what it was given, before it is killed with everything inside.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -73,6 +77,9 @@ impl Guarded {
         backend: Backend,
         spec: &Spec,
     ) -> Result<Self, StartError> {
+        if backend == Backend::Microvm {
+            return Self::start_machine(launcher, spec).await;
+        }
         let mut sandbox = if backend.is_container() {
             Self::contain(launcher, backend, spec).await?
         } else {
@@ -89,6 +96,31 @@ impl Guarded {
                 Err(StartError::TimedOut)
             }
         }
+    }
+
+    async fn start_machine(launcher: &Launcher, spec: &Spec) -> Result<Self, StartError> {
+        let mut prepared = Prepared::make(spec).await?;
+        let patience = prepared.boot_time();
+        for _ in 0..BOOTS {
+            let boot = prepared.boot();
+            let (machine, incomings, outgoings) = prepared.start(launcher.program())?;
+            let vessel = Vessel::Machine(Box::new(machine));
+            let mut sandbox = Self::around(Backend::Microvm, vessel, incomings, outgoings, spec.limits);
+            sandbox.writer.queue_json(Kind::Boot, 0, &boot).map_err(StartError::BadSpec)?;
+            match time::timeout(patience, sandbox.greet()).await {
+                Ok(Ok(())) => return Ok(sandbox),
+                Ok(Err(error)) => {
+                    sandbox.end().await;
+                    return Err(error);
+                }
+                Err(_) => {
+                    sandbox.end().await;
+                    let Vessel::Machine(machine) = sandbox.vessel else { break };
+                    prepared = machine.into_prepared();
+                }
+            }
+        }
+        Err(StartError::TimedOut)
     }
 
     fn spawn(launcher: &Launcher, backend: Backend, spec: &Spec) -> Result<Self, StartError> {
@@ -115,17 +147,28 @@ impl Guarded {
             },
         };
         let (launched, incomings, outgoings) = Launched::spawn(launcher, boot.name.clone())?;
-        let mut sandbox = Self {
-            vessel: Vessel::Launched(launched),
+        let vessel = Vessel::Launched(Box::new(launched));
+        let mut sandbox = Self::around(backend, vessel, incomings, outgoings, spec.limits);
+        sandbox.writer.queue_json(Kind::Boot, 0, &boot).map_err(StartError::BadSpec)?;
+        Ok(sandbox)
+    }
+
+    fn around(
+        backend: Backend,
+        vessel: Vessel,
+        incomings: Incomings,
+        outgoings: Outgoings,
+        limits: Limits,
+    ) -> Self {
+        Self {
+            vessel,
             reader: Reader::new(incomings),
             writer: Writer::new(outgoings),
             attestation: Attestation::unisolated(backend),
-            limits: spec.limits,
+            limits,
             last_stream: 0,
             state: State::Idle,
-        };
-        sandbox.writer.queue_json(Kind::Boot, 0, &boot).map_err(StartError::BadSpec)?;
-        Ok(sandbox)
+        }
     }
 
     async fn contain(launcher: &Launcher, backend: Backend, spec: &Spec) -> Result<Self, StartError> {
@@ -133,7 +176,7 @@ impl Guarded {
         let Started { container, incoming, outgoing, settings } =
             Container::start(daemon, launcher, backend, spec).await?;
         let mut sandbox = Self {
-            vessel: Vessel::Container(container),
+            vessel: Vessel::Container(Box::new(container)),
             reader: Reader::new(Box::new(incoming)),
             writer: Writer::new(Box::new(outgoing)),
             attestation: settings.attestation.clone(),
@@ -225,7 +268,7 @@ impl Guarded {
             State::Busy => return Err(ExecError::Abandoned),
             State::Over => return Err(ExecError::Died),
         }
-        let outcome = self.drive(exec, input, output, cancel).await;
+        let outcome = self.carry_through(exec, input, output, cancel).await;
         match &outcome {
             Ok(Driven::Whole(_)) | Err(ExecError::Refused { .. } | ExecError::BadCommand(_)) => {
                 self.state = State::Idle;
@@ -235,6 +278,22 @@ impl Guarded {
         outcome.map(|driven| match driven {
             Driven::Whole(ended) | Driven::Broken(ended) => ended,
         })
+    }
+
+    /// One command, with the workspace brought in before and out after it.
+    async fn carry_through(
+        &mut self,
+        exec: Exec,
+        input: Option<mpsc::Receiver<Vec<u8>>>,
+        output: &mpsc::Sender<Output>,
+        cancel: impl Future<Output = ()>,
+    ) -> Result<Driven, ExecError> {
+        self.vessel.before_command().await?;
+        let mut driven = self.drive(exec, input, output, cancel).await?;
+        if let Driven::Whole(ended) = &mut driven {
+            self.vessel.after_command(ended).await?;
+        }
+        Ok(driven)
     }
 
     async fn drive(
@@ -337,7 +396,7 @@ impl Guarded {
     fn ask_to_stop(&mut self, stream: u32, grace: Duration) -> Result<Instant, ExecError> {
         let request = StopRequest { grace_ms: millis(grace) };
         self.writer.queue_json(Kind::Kill, stream, &request).map_err(ExecError::Protocol)?;
-        Ok(far(Instant::now(), grace.saturating_add(PATIENCE)))
+        Ok(far(Instant::now(), grace.saturating_add(self.vessel.patience())))
     }
 
     pub(super) async fn stop(mut self) {
@@ -361,8 +420,10 @@ enum Driven {
 }
 
 fn conclude(report: &ExitReport, asked: Option<Status>, counted: Counters) -> Ended {
+    // A machine counts for itself, because nobody else can.
+    let memory_kills = counted.memory_kills.max(report.usage.memory_kills);
     let natural = match report.end {
-        End::Signal(libc::SIGKILL) if counted.memory_kills > 0 => Status::MemoryLimit,
+        End::Signal(libc::SIGKILL) if memory_kills > 0 => Status::MemoryLimit,
         End::Exit(code) => Status::Exit(code),
         End::Signal(signal) => Status::Signal(signal),
         End::NotExecuted(libc::ENOENT) => Status::NotStarted(NotStarted::ProgramNotFound),
@@ -377,8 +438,7 @@ fn conclude(report: &ExitReport, asked: Option<Status>, counted: Counters) -> En
         Some(Cause::Output) => Status::OutputLimit,
         Some(Cause::Memory) => Status::MemoryLimit,
     };
-    let usage =
-        Usage { memory_kills: counted.memory_kills, refused_pids: counted.refused_pids, ..report.usage };
+    let usage = Usage { memory_kills, refused_pids: counted.refused_pids, ..report.usage };
     Ended { status, usage, truncated: report.truncated }
 }
 

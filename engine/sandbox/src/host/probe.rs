@@ -11,6 +11,7 @@ use crate::{
     contract::{Backend, Exec, HOME, Output, Spec, Status, WorkspaceMode, WorkspaceMount},
     error::described,
     host::{Launcher, Sandbox},
+    machine::MachineSettings,
 };
 
 /// What a probe command prints when it ran as it should.
@@ -45,21 +46,30 @@ pub async fn probe(backend: Backend) -> ProbeReport {
 
 /// Tries a backend with another launcher.
 pub async fn probe_with(launcher: &Launcher, backend: Backend) -> ProbeReport {
-    let verdict = match try_it(launcher, backend).await {
+    report(launcher, backend, Spec::default()).await
+}
+
+/// Tries virtual machines made of this.
+pub async fn probe_machine(launcher: &Launcher, machine: MachineSettings) -> ProbeReport {
+    report(launcher, Backend::Microvm, Spec { machine: Some(machine), ..Spec::default() }).await
+}
+
+async fn report(launcher: &Launcher, backend: Backend, spec: Spec) -> ProbeReport {
+    let verdict = match try_it(launcher, backend, spec).await {
         Ok(attestation) => Verdict::Works(Box::new(attestation)),
         Err(reason) => Verdict::Broken { reason },
     };
     ProbeReport { backend, verdict }
 }
 
-async fn try_it(launcher: &Launcher, backend: Backend) -> Result<Attestation, String> {
+async fn try_it(launcher: &Launcher, backend: Backend, spec: Spec) -> Result<Attestation, String> {
     let place = Place::new().map_err(|error| format!("a place to try it cannot be made: {error}"))?;
     let workspace = WorkspaceMount {
         host: place.inner.clone(),
         inside: Path::new("/work").to_owned(),
         mode: WorkspaceMode::ReadWrite,
     };
-    let spec = Spec { workspace: Some(workspace), ..Spec::default() };
+    let spec = Spec { workspace: Some(workspace), ..spec };
     let mut sandbox =
         Sandbox::start_with(launcher, backend, &spec).await.map_err(|error| described(&error))?;
     let outcome = challenge(&mut sandbox, &place).await;

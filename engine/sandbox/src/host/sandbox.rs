@@ -38,9 +38,11 @@ impl Sandbox {
             return Err(StartError::Unsupported { backend, what });
         }
         let kind = match backend {
-            Backend::Process | Backend::Bubblewrap | Backend::Container | Backend::Gvisor => {
-                Kind::Guarded(Box::new(Guarded::start(launcher, backend, spec).await?))
-            }
+            Backend::Microvm
+            | Backend::Process
+            | Backend::Bubblewrap
+            | Backend::Container
+            | Backend::Gvisor => Kind::Guarded(Box::new(Guarded::start(launcher, backend, spec).await?)),
             Backend::None => Kind::Direct(Box::new(Direct::start(spec)?)),
         };
         Ok(Self { kind })

@@ -10,18 +10,23 @@ use tokio::{
 };
 
 use crate::{
+    contract::{Ended, Status},
     docker::Container,
-    error::StartError,
+    error::{ExecError, StartError},
     host::{
         Launcher,
         accounting::Counters,
         channel::{Incoming, Incomings, Outgoings, Reader},
     },
     launcher::{HIDDEN_ARGUMENT, remove_groups},
+    machine::Machine,
 };
 
 /// Time a vessel may take to end by itself once its channel is closed.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Time a machine may take to give back a workspace after the time of a command is up.
+const GIVING_BACK: Duration = Duration::from_mins(1);
 
 /// Error text of a builder that is kept, in bytes.
 const COMPLAINT_BYTES: u64 = 4096;
@@ -29,9 +34,11 @@ const COMPLAINT_BYTES: u64 = 4096;
 /// What a guest lives in.
 pub(super) enum Vessel {
     /// A child process of ours that built it and waits outside.
-    Launched(Launched),
+    Launched(Box<Launched>),
     /// A container of an engine.
-    Container(Container),
+    Container(Box<Container>),
+    /// A virtual machine.
+    Machine(Box<Machine>),
 }
 
 impl fmt::Debug for Vessel {
@@ -39,6 +46,7 @@ impl fmt::Debug for Vessel {
         match self {
             Self::Launched(launched) => launched.fmt(out),
             Self::Container(container) => container.fmt(out),
+            Self::Machine(machine) => machine.fmt(out),
         }
     }
 }
@@ -50,6 +58,8 @@ impl Vessel {
             Self::Launched(launched) => launched.learn_groups(groups),
             // The guest does not see them; they were found from outside.
             Self::Container(_) => {}
+            // A machine is in none of the host's, whatever it says.
+            Self::Machine(_) => {}
         }
     }
 
@@ -58,13 +68,14 @@ impl Vessel {
         match self {
             Self::Launched(launched) => Counters::read(&launched.control_groups),
             Self::Container(container) => Counters::read(container.groups()),
+            Self::Machine(_) => Counters::default(),
         }
     }
 
     /// Whether what it shows read-only has proved to be so.
     pub(super) fn is_read_only(&self) -> bool {
         match self {
-            Self::Launched(_) => true,
+            Self::Launched(_) | Self::Machine(_) => true,
             Self::Container(container) => container.is_read_only(),
         }
     }
@@ -72,7 +83,7 @@ impl Vessel {
     /// The same once the guest is gone: the control groups of a container go with it.
     pub(super) async fn last_counters(&self, before: Counters) -> Counters {
         match self {
-            Self::Launched(_) => self.counters(),
+            Self::Launched(_) | Self::Machine(_) => self.counters(),
             Self::Container(container) if container.ran_out_of_memory().await => {
                 Counters { memory_kills: before.memory_kills + 1, ..before }
             }
@@ -89,6 +100,7 @@ impl Vessel {
                 reader.close();
                 container.end().await;
             }
+            Self::Machine(machine) => machine.end().await,
         }
     }
 
@@ -97,7 +109,36 @@ impl Vessel {
         match self {
             Self::Launched(launched) => launched.complaint().await,
             Self::Container(container) => bracketed(&container.complaint()),
+            Self::Machine(machine) => bracketed(&machine.complaint().await),
         }
+    }
+
+    /// Time beyond what it was given that its guest may take to report the end of a command.
+    pub(super) fn patience(&self) -> Duration {
+        match self {
+            Self::Launched(_) | Self::Container(_) => PATIENCE,
+            Self::Machine(_) => GIVING_BACK,
+        }
+    }
+
+    /// Brings what changed in the workspace to where commands see it.
+    pub(super) async fn before_command(&mut self) -> Result<(), ExecError> {
+        match self {
+            Self::Launched(_) | Self::Container(_) => Ok(()),
+            Self::Machine(machine) => machine.before_command().await,
+        }
+    }
+
+    /// Brings what a command left back to the host.
+    pub(super) async fn after_command(&mut self, ended: &mut Ended) -> Result<(), ExecError> {
+        match self {
+            Self::Launched(_) | Self::Container(_) => {}
+            Self::Machine(machine) => {
+                let ran = !matches!(ended.status, Status::NotStarted(_));
+                ended.usage.left_behind = machine.after_command(ran).await?;
+            }
+        }
+        Ok(())
     }
 }
 

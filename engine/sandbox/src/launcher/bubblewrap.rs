@@ -135,14 +135,15 @@ fn settings(spec: &Spec, caller: Caller, groups: &ControlGroups) -> Result<guest
         limits: enforcement(groups),
         runtime: None,
         user_space_kernel: None,
+        machine: None,
     };
     Ok(guest::Settings {
         limits: spec.limits,
+        step: None,
         attestation,
         control_groups: groups.directories.clone(),
         outer_cgroup_namespace: guest::control_group_namespace()
             .during(Stage::Namespaces, "the namespaces cannot be told apart")?,
-        step: None,
     })
 }
 

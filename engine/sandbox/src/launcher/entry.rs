@@ -13,6 +13,7 @@ use nix::sys::stat::{self, Mode};
 use crate::{
     guest,
     launcher::{bubblewrap, fault, fault::During, process, translate},
+    machine,
     wire::{self, Boot, BootBackend, Decoder, Failure, Frame, HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES, Stage},
 };
 
@@ -40,6 +41,10 @@ pub fn launcher_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCod
         None => launch(),
         Some(word) if word == CARRIED => carried(),
         Some(word) if word == TRANSLATE => translate::run(),
+        // The kernel of a virtual machine started us in it.
+        Some(word) if word == machine::ENTRY => machine::first_process(),
+        #[cfg(feature = "host")]
+        Some(word) if word == machine::HYPERVISOR => return Some(machine::supervise()),
         // Somebody else built the sandbox and started us in it.
         Some(inside) => guest::serve_inside(&inside),
     };
@@ -55,14 +60,15 @@ pub fn launcher_main(args: impl IntoIterator<Item = OsString>) -> Option<ExitCod
 /// The part of a guest that was carried into a sandbox of somebody else's making.
 fn carried() -> Result<ExitCode, Failure> {
     let what = "what is known about this sandbox cannot be read";
-    let frame = read_frame().during(Stage::Boot, what)?;
+    let frame = read_frame(&mut input(what)?).during(Stage::Boot, what)?;
     let settings = serde_json::from_slice(&frame.payload)
         .map_err(|error| fault(Stage::Boot, format!("{what}: {error}")))?;
     guest::serve_carried(settings)
 }
 
 fn launch() -> Result<ExitCode, Failure> {
-    let frame = read_frame().during(Stage::Boot, "the description of the sandbox cannot be read")?;
+    let what = "the description of the sandbox cannot be read";
+    let frame = read_frame(&mut input(what)?).during(Stage::Boot, what)?;
     if frame.kind != Kind::Boot {
         return Err(fault(Stage::Boot, "the first frame does not describe a sandbox"));
     }
@@ -75,9 +81,13 @@ fn launch() -> Result<ExitCode, Failure> {
     }
 }
 
-/// Reads exactly one frame. Standard input is read without a buffer of our own.
-pub(super) fn read_frame() -> io::Result<Frame> {
-    let mut input = std::fs::File::from(io::stdin().as_fd().try_clone_to_owned()?);
+/// Standard input without a buffer of our own: what comes behind the first frame is somebody else's.
+pub(super) fn input(what: &str) -> Result<std::fs::File, Failure> {
+    io::stdin().as_fd().try_clone_to_owned().during(Stage::Boot, what).map(std::fs::File::from)
+}
+
+/// Reads exactly one frame.
+pub(crate) fn read_frame(input: &mut impl Read) -> io::Result<Frame> {
     let mut bytes = vec![0; HEADER_BYTES];
     input.read_exact(&mut bytes)?;
     let mut decoder = Decoder::new();

@@ -14,13 +14,18 @@ mod view;
 
 #[cfg(feature = "host")]
 pub(crate) use cgroup::remove_groups;
+#[cfg(feature = "host")]
 pub(crate) use entry::CARRIED;
 #[cfg(feature = "host")]
 pub(crate) use entry::TRANSLATE;
-pub(crate) use entry::report;
 pub use entry::{HIDDEN_ARGUMENT, launcher_main};
+pub(crate) use entry::{read_frame, report};
 #[cfg(feature = "host")]
 pub(crate) use etc::files as etc_files;
 pub(crate) use fault::{During, fault};
+pub(crate) use identity::INSIDE_ID;
+#[cfg(feature = "host")]
+pub(crate) use process::mount_notes;
 #[cfg(feature = "host")]
 pub(crate) use sources::{ETC, SYSTEM};
+pub(crate) use view::show;

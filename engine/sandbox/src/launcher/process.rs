@@ -121,7 +121,7 @@ pub(super) fn release_channel() -> nix::Result<()> {
 /// The part of process 1: from the gate to the guest.
 fn inside(boot: &Boot, caller: Caller, sources: Option<Sources>, gate: OwnedFd) -> ExitCode {
     match enter(boot, caller, sources, gate) {
-        Ok(settings) => guest::serve(settings),
+        Ok(settings) => guest::serve(settings, None),
         Err(failure) => {
             entry::report(&failure);
             ExitCode::FAILURE
@@ -162,10 +162,10 @@ fn enter(
     let attestation = attest(&boot.spec, caller, &groups, cgroup_namespace)?;
     Ok(guest::Settings {
         limits: boot.spec.limits,
+        step: None,
         attestation,
         control_groups: groups.directories,
         outer_cgroup_namespace: PathBuf::new(),
-        step: None,
     })
 }
 
@@ -192,6 +192,7 @@ fn attest(
         limits: enforcement(groups),
         runtime: None,
         user_space_kernel: None,
+        machine: None,
     })
 }
 
@@ -203,7 +204,7 @@ pub(super) fn workspace_owner(spec: &Spec, caller: Caller) -> WorkspaceOwner {
     }
 }
 
-pub(super) fn mount_notes(spec: &Spec) -> Vec<MountNote> {
+pub(crate) fn mount_notes(spec: &Spec) -> Vec<MountNote> {
     let read_only =
         spec.read_only.iter().map(|m| MountNote { inside: m.inside.clone(), access: MountAccess::ReadOnly });
     let workspace = spec.workspace.iter().map(|mount| MountNote {

@@ -27,7 +27,8 @@ use crate::{
 const ROOT: HostIds = HostIds { uid: 0, gid: 0 };
 
 pub(super) fn run() -> Result<ExitCode, Failure> {
-    let frame = entry::read_frame().during(Stage::Boot, "what to show cannot be read")?;
+    let unread = "what to show cannot be read";
+    let frame = entry::read_frame(&mut entry::input(unread)?).during(Stage::Boot, unread)?;
     let Translation { folder, target, ids, keeps_root } = serde_json::from_slice(&frame.payload)
         .map_err(|error| fault(Stage::Boot, format!("what to show is malformed: {error}")))?;
     let what = format!("`{}` cannot be shown to the sandboxed user", folder.display());

@@ -25,6 +25,7 @@ use crate::{
     launcher::{
         etc,
         fault::{During, fault},
+        identity::INSIDE_ID,
         sources::{Content, Source, Sources},
     },
     wire::{Failure, Stage},
@@ -36,6 +37,11 @@ const STAGING: &str = "/tmp";
 
 /// Files, directories and links a private file system may hold.
 const MAX_INODES: u32 = 1 << 20;
+
+/// Shows what a description asks for, to a process that has a system to itself.
+pub(crate) fn show(spec: &Spec) -> Result<(), Failure> {
+    enter(spec, Sources::open(spec, None)?)
+}
 
 /// Builds the view and makes it the root of this process. Nothing of the host remains reachable.
 pub(super) fn enter(spec: &Spec, sources: Sources) -> Result<(), Failure> {
@@ -158,7 +164,8 @@ fn step(at: &OwnedFd, name: &OsStr) -> nix::Result<OwnedFd> {
 
 /// Mounts a private file system of limited size.
 fn private(at: &Path, bytes: u64, mode: u32) -> Result<(), Failure> {
-    let options = format!("size={bytes},nr_inodes={MAX_INODES},mode={mode:o}");
+    let options =
+        format!("size={bytes},nr_inodes={MAX_INODES},mode={mode:o},uid={INSIDE_ID},gid={INSIDE_ID}");
     mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some(options.as_str()))
         .during(Stage::Mounts, "a private file system cannot be mounted")
 }

@@ -15,6 +15,8 @@ use blueprint_sandbox::{
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use crate::microvm;
+
 /// Where the workspace is inside.
 pub(crate) const WORK: &str = "/work";
 
@@ -45,12 +47,22 @@ pub(crate) fn backends() -> Vec<Backend> {
 
 /// Whether the host's own list of processes shows what runs inside.
 pub(crate) fn host_sees(backend: Backend) -> bool {
-    backend != Backend::Gvisor
+    !matches!(backend, Backend::Gvisor | Backend::Microvm)
+}
+
+/// Every backend that can be tested here, machines included.
+pub(crate) fn every() -> Vec<Backend> {
+    microvm::machine().map(|_| Backend::Microvm).into_iter().chain(backends()).collect()
+}
+
+/// Those that isolate and show the programs of this system.
+pub(crate) fn on_this_system() -> Vec<Backend> {
+    isolating().into_iter().filter(|backend| *backend != Backend::Microvm).collect()
 }
 
 /// The same without the one that isolates nothing.
 pub(crate) fn isolating() -> Vec<Backend> {
-    backends().into_iter().filter(|backend| *backend != Backend::None).collect()
+    every().into_iter().filter(|backend| *backend != Backend::None).collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "whoever runs the tests says what must not be left out")]
@@ -96,8 +108,13 @@ impl Desk {
             inside: PathBuf::from(WORK),
             mode: WorkspaceMode::ReadWrite,
         };
-        let spec =
-            Spec { workspace: Some(workspace), tmp_bytes: 16 << 20, limits: limits(), ..Spec::default() };
+        let spec = Spec {
+            workspace: Some(workspace),
+            tmp_bytes: 16 << 20,
+            limits: limits(),
+            machine: if backend == Backend::Microvm { microvm::machine() } else { None },
+            ..Spec::default()
+        };
         Self { backend, dir, spec }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use blueprint_sandbox::{Backend, Exec, Limits, NotStarted, Status, Stream};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::desk::{Desk, backends, command, host_sees, isolating, limits, python, run, run_until, sh};
+use crate::desk::{Desk, command, every, host_sees, isolating, limits, python, run, run_until, sh};
 
 /// A number that shows a process of a test in the host's process list.
 pub(crate) fn marker() -> String {
@@ -39,7 +39,7 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 #[tokio::test]
 async fn every_exit_code_is_passed_on_verbatim() {
-    for backend in backends() {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         for code in 0..=255 {
@@ -52,7 +52,7 @@ async fn every_exit_code_is_passed_on_verbatim() {
 
 #[tokio::test]
 async fn the_signal_that_ended_a_command_is_passed_on() {
-    for backend in backends() {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         for signal in [1, 2, 3, 6, 9, 11, 13, 15, 24, 31] {
@@ -65,7 +65,7 @@ async fn the_signal_that_ended_a_command_is_passed_on() {
 
 #[tokio::test]
 async fn a_command_that_never_ran_differs_from_one_that_returned_127() {
-    for backend in backends() {
+    for backend in every() {
         let desk = Desk::new(backend);
         fs::write(desk.dir.path().join("text"), "not a program").unwrap();
         let mut sandbox = desk.start().await;
@@ -92,7 +92,7 @@ async fn a_command_that_never_ran_differs_from_one_that_returned_127() {
 
 #[tokio::test]
 async fn a_command_gets_only_the_environment_it_was_given() {
-    for backend in backends() {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut exec = command(["/usr/bin/env"]);
         exec.env = [("ONLY".to_owned(), "this".to_owned())].into();
@@ -105,7 +105,7 @@ async fn a_command_gets_only_the_environment_it_was_given() {
 
 #[tokio::test]
 async fn wall_time_ends_a_command_that_ignores_every_signal() {
-    for backend in backends() {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mark = marker();
         let mut sandbox = desk.start().await;
@@ -122,12 +122,14 @@ async fn wall_time_ends_a_command_that_ignores_every_signal() {
 
 #[tokio::test]
 async fn a_command_may_use_its_grace() {
-    for backend in backends() {
+    for backend in every() {
         let mut desk = Desk::new(backend);
         desk.spec.limits.grace = Duration::from_secs(30);
         let mut sandbox = desk.start().await;
+        // An emulated shell may need a while until it has set its trap.
+        let wall = Duration::from_millis(if backend == Backend::Microvm { 5000 } else { 200 });
         let exec = Exec {
-            wall: Some(Duration::from_millis(200)),
+            wall: Some(wall),
             ..sh("trap 'echo parting words; exit 0' TERM; while :; do sleep 0.01; done")
         };
         let story = run(&mut sandbox, exec).await.unwrap();
@@ -139,7 +141,7 @@ async fn a_command_may_use_its_grace() {
 
 #[tokio::test]
 async fn a_cancelled_command_is_gone() {
-    for backend in backends().into_iter().filter(|backend| host_sees(*backend)) {
+    for backend in every().into_iter().filter(|backend| host_sees(*backend)) {
         let desk = Desk::new(backend);
         let mark = marker();
         let mut sandbox = desk.start().await;
@@ -169,7 +171,7 @@ async fn daemons_die_with_their_command() {
 
 #[tokio::test]
 async fn a_child_that_holds_the_output_does_not_delay_the_end() {
-    for backend in backends().into_iter().filter(|backend| host_sees(*backend)) {
+    for backend in every().into_iter().filter(|backend| host_sees(*backend)) {
         let desk = Desk::new(backend);
         let mark = marker();
         let mut sandbox = desk.start().await;
@@ -184,7 +186,7 @@ async fn a_child_that_holds_the_output_does_not_delay_the_end() {
 
 #[tokio::test]
 async fn endless_output_is_cut_exactly_at_the_cap() {
-    for backend in backends() {
+    for backend in every() {
         let desk = Desk::new(backend);
         for script in ["yes", "head -c 1073741824 /dev/zero", "yes >&2"] {
             let mut sandbox = desk.start().await;
@@ -205,7 +207,7 @@ async fn a_flood_does_not_grow_the_engine() {
         let pages = fs::read_to_string("/proc/self/statm").unwrap();
         pages.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
     };
-    for backend in backends() {
+    for backend in every() {
         let mut desk = Desk::new(backend);
         desk.spec.limits.output_bytes = 1 << 30;
         let mut sandbox = desk.start().await;
@@ -234,7 +236,7 @@ async fn a_flood_does_not_grow_the_engine() {
 
 #[tokio::test]
 async fn output_up_to_the_cap_is_whole() {
-    for backend in backends() {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         let story = run(&mut sandbox, sh("head -c 1048576 /dev/zero")).await.unwrap();
@@ -247,7 +249,7 @@ async fn output_up_to_the_cap_is_whole() {
 
 #[tokio::test]
 async fn no_byte_is_lost_or_moved_within_a_stream() {
-    for backend in backends() {
+    for backend in every() {
         let mut desk = Desk::new(backend);
         desk.spec.limits.output_bytes = 64 << 20;
         let script = "
@@ -273,7 +275,7 @@ a.start(); b.start(); a.join(); b.join()
 
 #[tokio::test]
 async fn input_of_any_size_arrives_whole() {
-    for backend in backends() {
+    for backend in every() {
         let mut desk = Desk::new(backend);
         desk.spec.limits.output_bytes = 64 << 20;
         let mut sandbox = desk.start().await;
@@ -295,7 +297,7 @@ async fn input_of_any_size_arrives_whole() {
 
 #[tokio::test]
 async fn a_receiver_that_takes_nothing_cannot_stop_the_clock() {
-    for backend in backends() {
+    for backend in every() {
         let mut desk = Desk::new(backend);
         desk.spec.limits = Limits { output_bytes: 1 << 30, grace: Duration::from_millis(50), ..limits() };
         let mut sandbox = desk.start().await;
@@ -310,7 +312,7 @@ async fn a_receiver_that_takes_nothing_cannot_stop_the_clock() {
 
 #[tokio::test]
 async fn a_dropped_receiver_discards_the_output() {
-    for backend in backends() {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         let (sender, receiver) = mpsc::channel(1);
@@ -339,7 +341,7 @@ async fn too_much_memory_is_named_as_the_cause() {
 
 #[tokio::test]
 async fn dropping_a_sandbox_ends_everything_inside() {
-    for backend in backends().into_iter().filter(|backend| host_sees(*backend)) {
+    for backend in every().into_iter().filter(|backend| host_sees(*backend)) {
         let desk = Desk::new(backend);
         let mark = marker();
         let mut sandbox = desk.start().await;

@@ -8,8 +8,9 @@ use std::{
 use blueprint_sandbox::Backend;
 
 use crate::{
-    desk::{Desk, run, sh},
+    desk::{Desk, every, run, sh},
     endings::{alive, eventually, marker},
+    microvm::{below, emulators, lives, machine},
     scene::control_groups,
 };
 
@@ -21,7 +22,7 @@ const BACKEND: &str = "BLUEPRINT_TEST_BACKEND";
 #[expect(clippy::disallowed_methods, reason = "a test passes its marker this way")]
 async fn engine() {
     let (Ok(mark), Ok(backend)) = (std::env::var(MARK), std::env::var(BACKEND)) else { return };
-    let backend = Backend::ALL.into_iter().find(|known| known.name() == backend).unwrap();
+    let backend = every().into_iter().find(|known| known.name() == backend).unwrap();
     let desk = Desk::new(backend);
     let mut sandbox = desk.start().await;
     println!("\nstarted");
@@ -52,4 +53,31 @@ async fn a_killed_engine_leaves_nothing_running() {
         let prefix = format!("blueprint-{}-", engine.id());
         eventually("the control groups are gone", || control_groups(&prefix) == 0).await;
     }
+}
+
+#[tokio::test]
+async fn a_killed_engine_leaves_no_machine_running() {
+    if machine().is_none() {
+        return;
+    }
+    let leftovers = tempfile::tempdir().unwrap();
+    let mut engine = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "engine::engine", "--nocapture"])
+        .env("TMPDIR", leftovers.path())
+        .env(MARK, marker())
+        .env(BACKEND, Backend::Microvm.name())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(engine.stdout.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap() == "started"));
+    let family = below(engine.id());
+    assert_eq!((family.len(), emulators(engine.id()).len()), (2, 1), "the emulator and its parent");
+    engine.kill().unwrap();
+    engine.wait().unwrap();
+    eventually("everything is gone", || !family.iter().copied().any(lives)).await;
+    let cache = machine().unwrap().cache;
+    let drafts = std::fs::read_dir(cache).unwrap().flatten();
+    let left = drafts.filter(|entry| entry.file_name().to_string_lossy().starts_with("blueprint-")).count();
+    assert_eq!(left, 0, "a machine leaves no file of its own");
 }

@@ -7,6 +7,7 @@ mod engine;
 mod hostile;
 mod leaks;
 mod lifecycle;
+mod microvm;
 mod scene;
 mod spoken;
 mod wire;

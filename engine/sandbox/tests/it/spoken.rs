@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use blueprint_sandbox::{Ended, Exec, ExecError, Output, Sandbox, Status};
 use tokio::sync::mpsc;
 
-use crate::desk::{Desk, backends, command, limits, python, run, sh};
+use crate::desk::{Desk, command, every, limits, python, run, sh};
 
 /// The two ends of a command that is spoken to.
 struct Line {
@@ -56,7 +56,7 @@ async fn talk<T>(
 
 #[tokio::test]
 async fn an_answer_comes_before_the_next_question() {
-    for backend in backends() {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         let script = "while read -r line; do echo \"<$line>\"; done; echo bye";
@@ -79,7 +79,7 @@ async fn an_answer_comes_before_the_next_question() {
 
 #[tokio::test]
 async fn what_was_given_at_first_comes_first() {
-    for backend in backends() {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         let exec = Exec { stdin: Some(b"first ".to_vec()), ..command(["cat"]) };
@@ -102,7 +102,7 @@ async fn what_was_given_at_first_comes_first() {
 #[tokio::test]
 async fn no_byte_of_a_long_conversation_is_lost() {
     let pieces: Vec<Vec<u8>> = (0..400_usize).map(|n| (0..n * 97).map(|m| (n + m) as u8).collect()).collect();
-    for backend in backends() {
+    for backend in every() {
         let mut desk = Desk::new(backend);
         desk.spec.limits.output_bytes = 64 << 20;
         let mut sandbox = desk.start().await;
@@ -138,7 +138,7 @@ async fn no_byte_of_a_long_conversation_is_lost() {
 #[tokio::test]
 async fn a_command_that_does_not_read_holds_the_speaker_back() {
     const WALL: Duration = Duration::from_millis(500);
-    for backend in backends() {
+    for backend in every() {
         let mut desk = Desk::new(backend);
         desk.spec.limits = blueprint_sandbox::Limits { grace: Duration::from_millis(50), ..limits() };
         let mut sandbox = desk.start().await;
@@ -162,7 +162,7 @@ async fn a_command_that_does_not_read_holds_the_speaker_back() {
 
 #[tokio::test]
 async fn a_command_that_closed_its_input_does_not_hold_the_speaker_up() {
-    for backend in backends() {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         let script = "
@@ -189,7 +189,7 @@ print('done')
 
 #[tokio::test]
 async fn a_command_that_ends_first_ends_the_conversation() {
-    for backend in backends() {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         let (ended, ()) = talk(&mut sandbox, sh("read -r line; exit 3"), async |line| {
@@ -210,7 +210,7 @@ async fn a_command_that_ends_first_ends_the_conversation() {
 
 #[tokio::test]
 async fn a_cancelled_conversation_ends() {
-    for backend in backends() {
+    for backend in every() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         let (_say, input) = mpsc::channel(1);

@@ -7,7 +7,7 @@ use blueprint_sandbox::{
 };
 
 use crate::{
-    desk::{Desk, backends, command, isolating, python, run, sh},
+    desk::{Desk, command, every, isolating, on_this_system, python, run, sh},
     scene::is_root,
 };
 
@@ -38,7 +38,7 @@ async fn what_a_command_writes_belongs_to_the_caller() {
 
 #[tokio::test]
 async fn a_sandbox_never_keeps_the_hosts_root() {
-    for backend in isolating() {
+    for backend in on_this_system() {
         let desk = Desk::new(backend);
         let mut sandbox = desk.start().await;
         let facts = sandbox.attestation().clone();
@@ -186,7 +186,7 @@ async fn ordinary_tools_work() {
         ),
         ("make", "printf 'all:\\n\\t@echo 0\\n' > Makefile && make -s -j2"),
     ];
-    for backend in isolating() {
+    for backend in on_this_system() {
         let desk = Desk::new(backend);
         for (tool, script) in checks {
             let story = desk.sh(script).await;
@@ -224,7 +224,7 @@ async fn cargo_builds_with_a_declared_toolchain() {
         return println!("skipped: there is no toolchain of rustup that this user can reach");
     };
     let toolchain_bin = PathBuf::from(env!("CARGO")).parent().unwrap().to_owned();
-    for backend in isolating() {
+    for backend in on_this_system() {
         let mut desk = Desk::new(backend);
         desk.spec.read_only.push(ReadOnlyMount::same(&rustup));
         desk.spec.limits.memory_bytes = 2 << 30;
@@ -260,7 +260,7 @@ async fn a_sandbox_needs_no_workspace() {
 
 #[tokio::test]
 async fn a_missing_workspace_is_an_error_of_the_start() {
-    for backend in backends() {
+    for backend in every() {
         let mut desk = Desk::new(backend);
         if let Some(mount) = &mut desk.spec.workspace {
             mount.host = "/no/such/checkout".into();

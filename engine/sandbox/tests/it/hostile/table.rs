@@ -9,7 +9,8 @@ const BEGIN: &str = "<!-- measured: begin -->";
 const END: &str = "<!-- measured: end -->";
 
 /// The columns, in the order of the page.
-const COLUMNS: [Backend; 4] = [Backend::Process, Backend::Bubblewrap, Backend::Container, Backend::Gvisor];
+const COLUMNS: [Backend; 5] =
+    [Backend::Process, Backend::Bubblewrap, Backend::Container, Backend::Gvisor, Backend::Microvm];
 
 fn page() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/sandboxes.md"))
