@@ -11,6 +11,8 @@ mod guest;
 mod host;
 mod kernel;
 mod launcher;
+#[cfg(feature = "host")]
+pub mod proxy;
 pub mod wire;
 
 pub use attestation::{

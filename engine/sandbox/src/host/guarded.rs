@@ -5,7 +5,10 @@ use std::{
     fmt,
     future::Future,
     pin::pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -23,8 +26,10 @@ use crate::{
         accounting::Counters,
         channel::{Broken, Incoming, Reader, Writer},
         flow::{Cap, Input, Progress},
+        outlet::Outlet,
         vessel::{Launched, Vessel},
     },
+    proxy::Proxy,
     wire::{
         Boot, BootBackend, Cause, End, ExitReport, Failure, Frame, Hello, Kind, PROTOCOL_VERSION, Ready,
         Request, StopRequest,
@@ -45,6 +50,7 @@ pub(super) struct Guarded {
     attestation: Attestation,
     limits: Limits,
     last_stream: u32,
+    outlet: Outlet,
     state: State,
 }
 
@@ -71,8 +77,10 @@ impl Guarded {
         launcher: &Launcher,
         backend: Backend,
         spec: &Spec,
+        proxy: Option<Arc<Proxy>>,
     ) -> Result<Self, StartError> {
         let mut sandbox = Self::spawn(launcher, backend, spec)?;
+        sandbox.outlet = Outlet::new(proxy);
         match time::timeout(START_TIME, sandbox.greet()).await {
             Ok(Ok(())) => Ok(sandbox),
             Ok(Err(error)) => {
@@ -117,6 +125,7 @@ impl Guarded {
             attestation: Attestation::unisolated(backend),
             limits: spec.limits,
             last_stream: 0,
+            outlet: Outlet::default(),
             state: State::Idle,
         };
         sandbox.writer.queue_json(Kind::Boot, 0, &boot).map_err(StartError::BadSpec)?;
@@ -125,7 +134,7 @@ impl Guarded {
 
     async fn greet(&mut self) -> Result<(), StartError> {
         let nonce = nonce();
-        let hello = Hello { version: PROTOCOL_VERSION, nonce };
+        let hello = Hello { version: PROTOCOL_VERSION, nonce, network: self.outlet.hosts() };
         self.writer.queue_json(Kind::Hello, 0, &hello).map_err(StartError::Protocol)?;
         self.writer.flush().await;
         let frame = match self.reader.next().await {
@@ -140,6 +149,10 @@ impl Guarded {
                 let ready: Ready = serde_json::from_slice(&frame.payload).map_err(malformed)?;
                 if ready.version != PROTOCOL_VERSION || ready.nonce != nonce {
                     return Err(StartError::Protocol("the answer is not for this greeting".to_owned()));
+                }
+                if !self.outlet.fits(&ready.attestation.network) {
+                    let what = "it does not lead to the hosts it was told".to_owned();
+                    return Err(StartError::Protocol(what));
                 }
                 self.attestation = ready.attestation;
                 self.vessel.learn_groups(ready.control_groups);
@@ -166,7 +179,9 @@ impl Guarded {
             State::Busy => return Err(ExecError::Abandoned),
             State::Over => return Err(ExecError::Died),
         }
+        self.outlet.begin();
         let outcome = self.drive(exec, input, output, cancel).await;
+        self.outlet.clear().await;
         match &outcome {
             Ok(Driven::Whole(_)) | Err(ExecError::Refused { .. } | ExecError::BadCommand(_)) => {
                 self.state = State::Idle;
@@ -207,11 +222,19 @@ impl Guarded {
         let mut timer = far(started, wall);
         let mut cancel = pin!(cancel);
         loop {
-            input.offer(stream, &mut self.writer)?;
+            if self.writer.is_idle() {
+                // Both offer only to a writer that is idle, so they take turns.
+                if self.outlet.goes_first() {
+                    self.outlet.offer(&mut self.writer)?;
+                }
+                input.offer(stream, &mut self.writer)?;
+                self.outlet.offer(&mut self.writer)?;
+            }
             let waiting = !self.writer.is_idle();
             let holding = progress.pending.is_some();
             tokio::select! {
                 incoming = self.reader.next(), if !holding => match incoming {
+                    Ok(Incoming::Frame(frame)) if frame.kind.is_egress() => self.outlet.take(&frame)?,
                     Ok(Incoming::Frame(frame)) if frame.stream == stream => match frame.kind {
                         Kind::Stdout | Kind::Stderr => {
                             if progress.take(frame) == Cap::Exceeded {
@@ -257,6 +280,7 @@ impl Guarded {
                 }
                 () = self.writer.progress(), if waiting => {}
                 () = input.more(), if input.wants_more() => {}
+                () = self.outlet.changed() => {}
                 () = cancel.as_mut(), if asked.is_none() => {
                     asked = Some(Status::Cancelled);
                     timer = self.ask_to_stop(stream, grace)?;
