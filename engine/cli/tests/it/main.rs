@@ -21,6 +21,7 @@ mod models;
 mod outbound;
 mod output;
 mod repair;
+mod reached;
 mod replay;
 mod requests;
 mod scenarios;

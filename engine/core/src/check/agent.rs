@@ -118,12 +118,6 @@ impl Compiler<'_> {
                 "`command` brings its own tools",
             ),
             (
-                "network",
-                source.table.network.first().map(|host| &host.range),
-                !external,
-                "a program in the sandbox reaches nobody in this release",
-            ),
-            (
                 "protocol",
                 agent.protocol.as_ref().map(|v| &v.range),
                 external,

@@ -317,7 +317,7 @@ impl Compiler<'_> {
             ("artifacts", first(table.artifacts.first().map(|v| &v.range)), run),
             ("with", first(table.with.0.first().map(|(k, _)| &k.range)), kind == "use"),
             ("tools", first(table.tools.first().map(|v| &v.range)), kind == "agent"),
-            ("network", first(table.network.first().map(|v| &v.range)), kind == "agent"),
+            ("network", first(table.network.first().map(|v| &v.range)), run || kind == "agent"),
             (
                 "output",
                 first(table.output.0.first().map(|(k, _)| &k.range)),
@@ -623,6 +623,8 @@ fn stray_fix(key: &str, kind: &str) -> &'static str {
             "take it out; it is for run nodes"
         }
         ("tools", _) => "take it out; it is for agent nodes",
+        ("network", "http") => "take it out; an http node reaches the host of its `url`",
+        ("network", _) => "take it out; it is for run and agent nodes",
         ("timeout", "gate") => "take it out; a gate has `expires`",
         ("timeout", "use") => "take it out; the nodes of the used blueprint have time limits of their own",
         ("max_parallel", _) => "take it out, or add `each`",

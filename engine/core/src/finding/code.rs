@@ -124,7 +124,7 @@ codes! {
     BadHeader = 91, Error, "header is not usable",
         "The name or value of a header is not what HTTP allows, or the header is set by the request itself.";
     BadHost = 92, Error, "host that cannot be reached",
-        "`network` lists the exact hosts that a node may reach, each with its port: `network = [\"crates.io:443\"]`; without a port it is 443. There are no patterns, no URLs and no spellings that two programs could read in two ways. Without `network` a node reaches nobody. Hosts of this machine and of private networks are refused besides, unless the settings of the user name them in `[egress]`.";
+        "`network` lists the exact hosts that a command or an agent may reach, each with its port: `network = [\"crates.io:443\"]`; without a port it is 443. There are no patterns, no URLs and no spellings that two programs could read in two ways. Without `network` a node reaches nobody. Hosts of this machine and of private networks are refused besides, unless the settings of the user name them in `[egress]`.";
     UnknownBlueprint = 100, Error, "sub-blueprint not found",
         "`use` names a file that ends in .toml (`./part.toml`, relative to this one) or a blueprint of the project (`name`, found as blueprints/name/blueprint.toml or blueprints/name.toml). It never lies outside the project.";
     Recursion = 101, Error, "blueprint uses itself",

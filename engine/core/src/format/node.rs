@@ -87,7 +87,7 @@ pub struct NodeTable {
     /// The tools of an agent, as globs.
     #[serde(default)]
     pub tools: Vec<Sp<String>>,
-    /// The exact hosts an agent may reach, as `host:port`; none if left out.
+    /// The exact hosts a command or an agent may reach, as `host:port`; none if left out.
     #[serde(default)]
     pub network: Vec<Sp<String>>,
 

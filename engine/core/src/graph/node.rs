@@ -124,6 +124,8 @@ pub struct Run {
     pub stdin: Option<Text>,
     /// The folder, relative to the workspace.
     pub cwd: String,
+    /// The hosts it may reach, as `host:port`.
+    pub network: Vec<String>,
     /// Which end is a success.
     pub expect: Expect,
 }

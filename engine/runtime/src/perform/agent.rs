@@ -234,9 +234,7 @@ async fn conclude(
     if !parts.is_empty() {
         record["context"] = json!(parts);
     }
-    if let Some(requests) = host.outbound.record() {
-        record["egress"] = requests;
-    }
+    host.note_requests(&mut record);
     if let Some(origin) = ended.unreal {
         record["origin"] = serde_json::to_value(origin).unwrap_or(Value::Null);
     }

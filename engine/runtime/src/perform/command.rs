@@ -7,11 +7,12 @@ use std::sync::Arc;
 use blueprint_core::format::{Expect, OutputFrom, Shell, Workspace};
 use blueprint_core::graph::{Action, Node, Run};
 use blueprint_core::run::{Failure, FailureClass, LostBecause, Success};
-use blueprint_sandbox::{Backend, Ended, Exec, NotStarted, Sandbox, Status, WorkspaceMode, WorkspaceMount};
+use blueprint_sandbox::{Backend, Ended, Exec, NotStarted, Status, WorkspaceMode, WorkspaceMount};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::outlet::Outlet;
 use super::{Ending, Job, blocking, infra, surroundings};
 use crate::logs::{Log, LogWriter, live_path};
 use crate::outputs;
@@ -28,8 +29,9 @@ pub(super) async fn run(
 ) -> Result<Success, Ending> {
     let node = job.node(shared);
     let Action::Run(run) = &node.action else { return Err(Ending::Lost(LostBecause::Cancelled)) };
+    let outlet = Outlet::new(shared, &run.network)?;
     let mut prepared = prepare(shared, job, node.workspace).await?;
-    let ended = attempt(shared, job, node, run, prepared.as_ref(), cancel).await;
+    let ended = attempt(shared, job, node, run, prepared.as_ref(), &outlet, cancel).await;
     let done = match ended {
         Ok((ended, log)) => conclude(shared, job, node, run, &mut prepared, &ended, log).await,
         Err(ending) => Err(ending),
@@ -39,11 +41,16 @@ pub(super) async fn run(
         trees.give_back(prepared.checkout);
     }
     match done {
+        Ok(mut success) => {
+            outlet.note(shared, &mut success.record);
+            Ok(success)
+        }
         Err(Ending::Failed(mut failure)) => {
             failure.tree = left;
+            outlet.note(shared, &mut failure.record);
             Err(Ending::Failed(failure))
         }
-        other => other,
+        other @ Err(_) => other,
     }
 }
 
@@ -95,6 +102,7 @@ async fn attempt(
     node: &Node,
     run: &Run,
     prepared: Option<&Prepared>,
+    outlet: &Outlet,
     cancel: &CancellationToken,
 ) -> Result<(Ended, Log), Ending> {
     let settings = &shared.settings;
@@ -115,15 +123,16 @@ async fn attempt(
             Workspace::Write | Workspace::None => WorkspaceMode::ReadWrite,
         },
     });
-    let exec = exec(shared, job, node, run, workspace.as_ref())?;
+    let exec = exec(shared, job, node, run, workspace.as_ref(), outlet)?;
     let mut limits = settings.limits;
     if let Some(timeout) = node.timeout {
         limits.wall = timeout;
     }
     let spec = surroundings::spec(shared, workspace, limits);
     let mut sandbox =
-        Sandbox::start(settings.backend, &spec).await.map_err(|error| surroundings::failed(&error))?;
+        outlet.start(settings.backend, &spec).await.map_err(|error| surroundings::failed(&error))?;
     surroundings::attest(shared, &sandbox)?;
+    outlet.attest(shared, &sandbox)?;
     let (send, mut receive) = mpsc::channel(16);
     let live = live_path(&shared.state_dir, &shared.run, &job.path, job.attempt);
     let wanted = if node.outputs.is_empty() || matches!(node.output_from, OutputFrom::File(_)) {
@@ -185,6 +194,7 @@ fn exec(
     node: &Node,
     run: &Run,
     workspace: Option<&WorkspaceMount>,
+    outlet: &Outlet,
 ) -> Result<Exec, Failure> {
     let bad = |what: &str, error: &dyn std::error::Error| {
         Failure::new(FailureClass::Command, format!("{what} of `{}` has no value: {error}", node.name))
@@ -210,6 +220,7 @@ fn exec(
         _ => inside,
     };
     let mut exec = surroundings::exec(shared, job, argv, cwd);
+    exec.env.extend(outlet.variables());
     for (name, value) in &run.env {
         let value =
             value_of(value, &job.scope).map_err(|error| bad(&format!("the variable `{name}`"), &error))?;

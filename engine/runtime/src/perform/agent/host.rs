@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::super::command::origin;
+use super::super::outlet::Outlet;
 use super::super::{Job, blocking, infra, surroundings};
 use super::fetch::Outbound;
 use crate::logs::{Line, Log, LogWriter, live_path};
@@ -56,6 +57,8 @@ pub(super) struct Host {
     readers: Mutex<Vec<Sandbox>>,
     log: Mutex<Option<LogWriter>>,
     pub(super) outbound: Outbound,
+    /// The way out of those sandboxes whose commands may do more than read.
+    outlet: Outlet,
     pub(super) scanner: Scanner,
 }
 
@@ -110,6 +113,7 @@ impl Host {
             writer: tokio::sync::Mutex::new(None),
             readers: Mutex::new(Vec::new()),
             outbound: Outbound::new(crate::egress::rules(shared, &agent.network)?),
+            outlet: Outlet::new(shared, &agent.network)?,
             scanner: Scanner::new(&shared.redactor, Options::default()),
             log: Mutex::new(Some(LogWriter::new(shared.store.blobs(), &shared.redactor, live, 0))),
         })
@@ -154,11 +158,30 @@ impl Host {
 
     async fn start(&self, reads: bool) -> Result<Sandbox, HostError> {
         let failed = |error: &(dyn std::error::Error + 'static)| HostError::Sandbox(crate::chain(error));
-        let sandbox = Sandbox::start(self.shared.settings.backend, &self.spec(reads))
-            .await
-            .map_err(|error| failed(&error))?;
-        surroundings::attest(&self.shared, &sandbox).map_err(|failure| HostError::Infra(failure.message))?;
+        let (backend, spec) = (self.shared.settings.backend, self.spec(reads));
+        let started = if reads {
+            Sandbox::start(backend, &spec).await
+        } else {
+            self.outlet.start(backend, &spec).await
+        };
+        let sandbox = started.map_err(|error| failed(&error))?;
+        let attested = surroundings::attest(&self.shared, &sandbox)
+            .and_then(|()| if reads { Ok(()) } else { self.outlet.attest(&self.shared, &sandbox) });
+        attested.map_err(|failure| HostError::Infra(failure.message))?;
         Ok(sandbox)
+    }
+
+    /// The requests of the session and of its commands, for the record of the node.
+    pub(super) fn note_requests(&self, record: &mut Value) {
+        self.outlet.note(&self.shared, record);
+        let (requests, more) = self.outbound.requests();
+        if requests.is_empty() {
+            return;
+        }
+        let egress = &mut record["egress"];
+        let all = egress["requests"].as_array().into_iter().flatten().chain(&requests).cloned();
+        let all: Vec<Value> = all.collect();
+        *egress = json!({ "requests": all, "more": egress["more"].as_u64().unwrap_or(0) + more as u64 });
     }
 
     async fn exec(
@@ -169,6 +192,7 @@ impl Host {
     ) -> Result<Ran, HostError> {
         let mut exec =
             surroundings::exec(&self.shared, &self.job, command.argv, self.inside.join(&command.cwd));
+        exec.env.extend(self.outlet.variables());
         exec.env.extend(self.env.clone());
         exec.env.extend(command.env);
         exec.stdin = (!command.stdin.is_empty()).then_some(command.stdin);
@@ -296,6 +320,7 @@ impl ToolHost for Handle {
         let host = &self.0;
         let sandbox = host.start(effect == Effect::Read).await?;
         let mut exec = surroundings::exec(&host.shared, &host.job, argv, host.inside.clone());
+        exec.env.extend(host.outlet.variables());
         exec.env.extend(host.env.clone());
         exec.env.extend(env);
         Ok(super::process::open(sandbox, exec))

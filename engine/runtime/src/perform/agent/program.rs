@@ -101,6 +101,7 @@ fn conclude(
     if !flagged.is_empty() {
         record["flagged"] = json!(flagged);
     }
+    host.note_requests(&mut record);
     let failed = |class, message: String, tree: Option<String>| {
         let fingerprint = Some(crate::fingerprint::of(&message, &log.tail));
         Ending::Failed(Failure { class, message, fingerprint, tree, record: record.clone() })
