@@ -1,7 +1,6 @@
 //! What became of requests, for the record of a node: a bounded list, then a count. Holds no header, no path and no
 //! content, because any of them may hold what nobody should keep.
 
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
@@ -64,7 +63,7 @@ impl Ledger {
 
     /// A connection begins. What it does is kept when the note is dropped, however that comes about.
     pub(super) fn note(&self, meter: Arc<Meter>) -> Note {
-        Note { ledger: self.clone(), meter, status: AtomicU16::new(0), request: Request::default() }
+        Note { ledger: self.clone(), meter, seen: Mutex::default(), request: Request::default() }
     }
 }
 
@@ -73,21 +72,47 @@ impl Ledger {
 pub(super) struct Note {
     ledger: Ledger,
     meter: Arc<Meter>,
-    status: AtomicU16,
+    seen: Mutex<Seen>,
     pub(super) request: Request,
+}
+
+/// What becomes known while a request is carried.
+#[derive(Debug, Default)]
+struct Seen {
+    status: Option<u16>,
+    refused: Option<String>,
+    credential: Option<String>,
 }
 
 impl Note {
     /// The host answered. Kept even if what comes behind the head of the answer does not.
     pub(super) fn answered(&self, status: u16) {
-        self.status.store(status, Ordering::Relaxed);
+        self.seen().status = Some(status);
+    }
+
+    /// It was refused for what is in it.
+    pub(super) fn refused(&self, why: &str) {
+        self.seen().refused = Some(why.to_owned());
+    }
+
+    /// A secret was put in.
+    pub(super) fn swapped(&self, name: &str) {
+        self.seen().credential = Some(name.to_owned());
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Note {
     fn drop(&mut self) {
         let mut request = std::mem::take(&mut self.request);
-        request.status = Some(self.status.load(Ordering::Relaxed)).filter(|status| *status != 0);
+        let seen = std::mem::take(&mut *self.seen());
+        (request.status, request.credential) = (seen.status, seen.credential);
+        if seen.refused.is_some() {
+            (request.refused, request.failed) = (seen.refused, None);
+        }
         (request.up, request.down) = self.meter.moved();
         if request.host.is_empty() && request.refused.is_none() && request.failed.is_none() {
             // A connection that wanted nothing.

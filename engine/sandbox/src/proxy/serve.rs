@@ -11,15 +11,28 @@ use crate::egress::{Endpoint, Host};
 use super::dial::{NotDialled, dial};
 use super::head::{self, Head, HeadError};
 use super::hello;
+use super::intercept::intercept;
 use super::ledger::{Note, shown};
 use super::meter::{Counted, Meter};
 use super::prefixed::Prefixed;
 use super::refuse::{Stop, tell};
-use super::relay;
+use super::relay::{self, Passage};
 use super::settings::{Proxy, Session};
 
-/// The port of a plain address without one.
+/// The ports of addresses without one.
 const HTTP: u16 = 80;
+pub(super) const HTTPS: u16 = 443;
+
+/// How a host is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// By a plain request.
+    Plain,
+    /// By a request for a tunnel.
+    Tunnel,
+    /// By a request within a tunnel.
+    Inside,
+}
 
 /// What says that a tunnel is there.
 const TUNNEL: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
@@ -71,15 +84,21 @@ where
     }
     let endpoint = proxy.rules.decide(host, port).map_err(|refusal| Stop::by_rule(&refusal))?;
     note.request.host = endpoint.to_string();
-    same_host(&head, &endpoint, tunnel)?;
+    same_host(&head, &endpoint, if tunnel { Asked::Tunnel } else { Asked::Plain })?;
     let connected = dial(&proxy.rules, &endpoint, proxy.limits.dial).await;
     let mut far = connected.map_err(|error| match error {
         NotDialled::Refused(refusal) => Stop::by_rule(&refusal),
         NotDialled::Failed(why) => Stop::Broken(502, why),
     })?;
+    let secrets = proxy.secrets.as_ref();
     if !tunnel {
-        let authority = relay_authority(&endpoint, HTTP);
-        let carried = relay::carry(head, &mut *stream, far, &authority, note).await;
+        if let Some(own) = secrets.and_then(|secrets| secrets.of(&endpoint)) {
+            let why =
+                format!("`{endpoint}` has the credential `{}` and is reached over HTTPS only", own.name);
+            return Err(Stop::Refused(403, why));
+        }
+        let passage = Passage { authority: relay_authority(&endpoint, HTTP), secrets, own: None, note };
+        let carried = relay::carry(head, &mut *stream, far, &passage).await;
         return carried.map_err(|why| Stop::Broken(0, why));
     }
     let broken = |error: std::io::Error| Stop::Broken(0, format!("the connection broke: {error}"));
@@ -90,11 +109,16 @@ where
     let hello = hello.map_err(|error| Stop::Closed(error.to_string()))?;
     same_name(hello.name.as_deref(), &endpoint)?;
     let mut near = Prefixed::new(hello.bytes, stream);
+    if let Some(secrets) = secrets
+        && let Some(own) = secrets.of(&endpoint)
+    {
+        return intercept(proxy, (secrets, own), near, far, &endpoint, note).await;
+    }
     tokio::io::copy_bidirectional(&mut near, &mut far).await.map_err(broken)?;
     Ok(())
 }
 
-async fn read_head<S: AsyncRead + Unpin>(proxy: &Proxy, stream: &mut S) -> Result<Head, Stop> {
+pub(super) async fn read_head<S: AsyncRead + Unpin>(proxy: &Proxy, stream: &mut S) -> Result<Head, Stop> {
     match timeout(proxy.limits.head, head::read(stream)).await {
         Ok(Ok(head)) => Ok(head),
         Ok(Err(HeadError::Closed)) => Err(Stop::Nothing),
@@ -122,15 +146,15 @@ fn plain_authority(head: &Head) -> Result<&str, Stop> {
 }
 
 /// What `Host` says is what the first line says. Only a tunnel may do without it.
-fn same_host(head: &Head, endpoint: &Endpoint, tunnel: bool) -> Result<(), Stop> {
-    if tunnel && head.content {
+pub(super) fn same_host(head: &Head, endpoint: &Endpoint, asked: Asked) -> Result<(), Stop> {
+    if asked == Asked::Tunnel && head.content {
         return Err(Stop::Refused(400, "a `CONNECT` has no content".to_owned()));
     }
-    let said = match (&head.host, tunnel) {
-        (None, true) => return Ok(()),
+    let said = match (&head.host, asked) {
+        (None, Asked::Tunnel) => return Ok(()),
         (said, _) => said.as_deref().unwrap_or_default(),
     };
-    let usual = if tunnel { 443 } else { HTTP };
+    let usual = if asked == Asked::Plain { HTTP } else { HTTPS };
     let same = head::place(said, Some(usual))
         .and_then(|(host, port)| Host::parse(host).ok().map(|host| Endpoint { host, port }))
         .is_some_and(|said| said == *endpoint);
@@ -155,6 +179,6 @@ fn same_name(name: Option<&str>, endpoint: &Endpoint) -> Result<(), Stop> {
 }
 
 /// A host as `Host` names it.
-fn relay_authority(endpoint: &Endpoint, usual: u16) -> String {
+pub(super) fn relay_authority(endpoint: &Endpoint, usual: u16) -> String {
     if endpoint.port == usual { endpoint.host.to_string() } else { endpoint.to_string() }
 }
