@@ -38,6 +38,7 @@ pub(crate) struct Resolved {
     hooks: Vec<HookConfig>,
     tools: ToolsConfig,
     private: Private,
+    authorities: Option<PathBuf>,
     mcp: McpConfig,
     notices: Vec<Notice>,
 }
@@ -106,6 +107,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         hooks: None,
         tools: None,
         private: None,
+        authorities: None,
         mcp: None,
     };
     let state = flags.state.or(env.state).or(files.state.take());
@@ -128,6 +130,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         hooks: user.hooks.unwrap_or_default(),
         tools: user.tools.unwrap_or_default(),
         private: user.private.unwrap_or_default(),
+        authorities: user.authorities,
         mcp: user.mcp.unwrap_or_default(),
         notices,
     })
@@ -153,6 +156,7 @@ fn options(flags: &Flags) -> Layer {
         hooks: None,
         tools: None,
         private: None,
+        authorities: None,
         mcp: None,
     }
 }
@@ -238,6 +242,11 @@ impl Resolved {
     /// Hosts of our own that requests may reach.
     pub(crate) fn private(&self) -> &Private {
         &self.private
+    }
+
+    /// Certificates of more authorities that servers may prove themselves by.
+    pub(crate) fn authorities(&self) -> Option<&Path> {
+        self.authorities.as_deref()
     }
 
     /// The user's own clients for servers of tools.

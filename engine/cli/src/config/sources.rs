@@ -68,5 +68,6 @@ pub(super) struct Layer {
     pub(super) hooks: Option<Vec<HookConfig>>,
     pub(super) tools: Option<ToolsConfig>,
     pub(super) private: Option<Private>,
+    pub(super) authorities: Option<PathBuf>,
     pub(super) mcp: Option<McpConfig>,
 }

@@ -20,6 +20,7 @@ pub(super) fn read(
         hooks: None,
         tools: None,
         private: None,
+        authorities: None,
         mcp: None,
         jobs: reader.value(Key::Jobs),
         sandbox: reader.value(Key::Sandbox),

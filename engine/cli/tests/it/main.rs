@@ -29,4 +29,5 @@ mod secrets;
 mod signals;
 mod trouble;
 mod values;
+mod vault;
 mod worktree;

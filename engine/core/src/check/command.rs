@@ -89,7 +89,8 @@ impl Compiler<'_> {
         };
         let expect = node.table.expect.as_ref().map_or(Expect::Success, |expect| expect.value.clone());
         let network = self.hosts(node);
-        sound.then_some(Run { argv, shell, args, env, stdin, cwd, network, expect })
+        let credentials = self.credentials(node, &network, names, place);
+        sound.then_some(Run { argv, shell, args, env, stdin, cwd, network, credentials, expect })
     }
 
     /// A path inside the workspace, cleaned.

@@ -310,6 +310,11 @@ impl Compiler<'_> {
             ("args", first(table.args.first().map(|v| &v.range)), run),
             ("shell", table.shell.as_ref().map(|v| v.range.clone()), run),
             ("env", first(table.env.0.first().map(|(k, _)| &k.range)), run || kind == "agent"),
+            (
+                "credentials",
+                first(table.credentials.0.first().map(|(k, _)| &k.range)),
+                run || kind == "agent",
+            ),
             ("stdin", table.stdin.as_ref().map(|v| v.range.clone()), run),
             ("cwd", table.cwd.as_ref().map(|v| v.range.clone()), run),
             ("expect", table.expect.as_ref().map(|v| v.range.clone()), run),
@@ -624,7 +629,7 @@ fn stray_fix(key: &str, kind: &str) -> &'static str {
         }
         ("tools", _) => "take it out; it is for agent nodes",
         ("network", "http") => "take it out; an http node reaches the host of its `url`",
-        ("network", _) => "take it out; it is for run and agent nodes",
+        ("network" | "credentials", _) => "take it out; it is for run and agent nodes",
         ("timeout", "gate") => "take it out; a gate has `expires`",
         ("timeout", "use") => "take it out; the nodes of the used blueprint have time limits of their own",
         ("max_parallel", _) => "take it out, or add `each`",

@@ -29,7 +29,7 @@ pub(super) async fn run(
 ) -> Result<Success, Ending> {
     let node = job.node(shared);
     let Action::Run(run) = &node.action else { return Err(Ending::Lost(LostBecause::Cancelled)) };
-    let outlet = Outlet::new(shared, &run.network)?;
+    let outlet = Outlet::new(shared, job, &run.network, &run.credentials).await?;
     let mut prepared = prepare(shared, job, node.workspace).await?;
     let ended = attempt(shared, job, node, run, prepared.as_ref(), &outlet, cancel).await;
     let done = match ended {
@@ -128,7 +128,8 @@ async fn attempt(
     if let Some(timeout) = node.timeout {
         limits.wall = timeout;
     }
-    let spec = surroundings::spec(shared, workspace, limits);
+    let mut spec = surroundings::spec(shared, workspace, limits);
+    spec.read_only.extend(outlet.mount());
     let mut sandbox =
         outlet.start(settings.backend, &spec).await.map_err(|error| surroundings::failed(&error))?;
     surroundings::attest(shared, &sandbox)?;
@@ -226,6 +227,7 @@ fn exec(
             value_of(value, &job.scope).map_err(|error| bad(&format!("the variable `{name}`"), &error))?;
         exec.env.insert(name.clone(), as_text(&value));
     }
+    exec.env.extend(outlet.placeholders());
     if let Some(stdin) = &run.stdin {
         let text = stdin.render(&job.scope).map_err(|error| bad("the standard input", &error))?;
         exec.stdin = Some(text.into_bytes());

@@ -76,6 +76,7 @@ impl Host {
         node: &Node,
         agent: &Agent,
         prepared: Option<Prepared>,
+        outlet: Outlet,
     ) -> Result<Self, Failure> {
         let mut env = BTreeMap::new();
         for (name, value) in &agent.env {
@@ -113,7 +114,7 @@ impl Host {
             writer: tokio::sync::Mutex::new(None),
             readers: Mutex::new(Vec::new()),
             outbound: Outbound::new(crate::egress::rules(shared, &agent.network)?),
-            outlet: Outlet::new(shared, &agent.network)?,
+            outlet,
             scanner: Scanner::new(&shared.redactor, Options::default()),
             log: Mutex::new(Some(LogWriter::new(shared.store.blobs(), &shared.redactor, live, 0))),
         })
@@ -150,6 +151,9 @@ impl Host {
             WorkspaceMount { mode, ..mount }
         });
         let mut spec = surroundings::spec(&self.shared, mount, settings.limits);
+        if !reads {
+            spec.read_only.extend(self.outlet.mount());
+        }
         if isolated && let Some(program) = &settings.program {
             spec.read_only.push(ReadOnlyMount { host: program.clone(), inside: PROGRAM.into() });
         }
@@ -194,6 +198,7 @@ impl Host {
             surroundings::exec(&self.shared, &self.job, command.argv, self.inside.join(&command.cwd));
         exec.env.extend(self.outlet.variables());
         exec.env.extend(self.env.clone());
+        exec.env.extend(self.outlet.placeholders());
         exec.env.extend(command.env);
         exec.stdin = (!command.stdin.is_empty()).then_some(command.stdin);
         exec.wall = Some(command.wall);
@@ -322,6 +327,7 @@ impl ToolHost for Handle {
         let mut exec = surroundings::exec(&host.shared, &host.job, argv, host.inside.clone());
         exec.env.extend(host.outlet.variables());
         exec.env.extend(host.env.clone());
+        exec.env.extend(host.outlet.placeholders());
         exec.env.extend(env);
         Ok(super::process::open(sandbox, exec))
     }

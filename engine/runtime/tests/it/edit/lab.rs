@@ -115,6 +115,7 @@ impl Lab {
                     access: None,
                     outside: None,
                     private: Arc::default(),
+                    authorities: None,
                     tool_paces: None,
                     hooks: None,
                 },
