@@ -98,3 +98,37 @@ fn a_secret_in_a_name_goes_nowhere_and_is_not_kept() {
     assert_eq!(record(&lab)["egress"]["requests"].as_array().unwrap().len(), 1);
     assert!(files_with(&lab.state(), secret.as_bytes()).is_empty());
 }
+
+/// What an agent runs in its sandbox reaches the hosts of the agent, whoever wrote it; played again it reaches nobody.
+#[test]
+fn what_an_agent_runs_reaches_the_hosts_of_the_agent() {
+    let server = Server::answering(vec![("200 OK", "fine")]);
+    let here = server.address.to_string();
+    let ask = format!("curl --noproxy '' -sS -o /tmp/out -w '%{{http_code}}' http://{here}/");
+    let lab = Lab::in_git();
+    lab.settings("[egress]\nprivate = [\"127.0.0.1:*\"]\n");
+    lab.write(
+        "blueprints/ask/model.toml",
+        &format!("[[turn]]\n[[turn.call]]\ntool = \"shell\"\nargs = {{ command = \"{ask}\" }}\n[[turn]]\ntext = \"Done.\"\n"),
+    );
+    lab.blueprint(
+        "ask",
+        &format!(
+            "[nodes.ask]\nagent = {{ prompt = \"Ask.\", model = \"scripted/model.toml\" }}\ntools = [\"shell\"]\nnetwork = [\"{here}\"]\n\n[nodes.other]\nneeds = [\"ask\"]\nagent = {{ command = [\"sh\", \"-c\", \"{ask}\"], prompt = \"Ask.\" }}\nnetwork = [\"{here}\"]\n\n[nodes.none]\nneeds = [\"other\"]\nagent = {{ command = [\"sh\", \"-c\", \"{ask} || true\"], prompt = \"Ask.\" }}\n"
+        ),
+    );
+    lab.say(&["run", "ask"]).ends(0);
+    let run = lab.run();
+    for node in ["ask", "other"] {
+        let record = lab.show(&run, node)["record"].clone();
+        assert_eq!(record["egress"]["requests"][0]["status"], 200, "{node}: {record}");
+    }
+    assert_eq!(lab.show(&run, "none")["record"]["egress"], Value::Null);
+    assert_eq!(server.seen().len(), 2);
+
+    drop(lab.say(&["replay", &run]));
+    let again = lab.show(&lab.run(), "ask")["record"].clone();
+    assert_ne!(lab.run(), run);
+    assert!(again["egress"]["requests"][0]["refused"].as_str().unwrap().contains("outside world"), "{again}");
+    assert_eq!(server.seen().len(), 2, "a replay reaches nobody");
+}

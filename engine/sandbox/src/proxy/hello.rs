@@ -142,3 +142,115 @@ fn server_name(body: &[u8]) -> Option<Result<Option<String>, HelloError>> {
     let name = std::str::from_utf8(name).ok().filter(|name| !name.is_empty())?;
     Some(Ok(Some(name.to_owned())))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConfig, ClientConnection, RootCertStore};
+
+    use super::*;
+
+    /// What a real client says first.
+    fn real(name: &str) -> Vec<u8> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let mut bytes = Vec::new();
+        client.write_tls(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn sized(bytes: usize, content: &[u8]) -> Vec<u8> {
+        let length = (content.len() as u64).to_be_bytes();
+        [length.get(8 - bytes..).unwrap_or_default(), content].concat()
+    }
+
+    /// A greeting with these extensions.
+    fn made(extensions: &[(u16, Vec<u8>)]) -> Vec<u8> {
+        let mut body = vec![3; 34];
+        body.extend([&[0][..], &[0, 2, 0x13, 1], &[1, 0]].concat());
+        let all = extensions
+            .iter()
+            .flat_map(|(kind, content)| [kind.to_be_bytes().to_vec(), sized(2, content)].concat());
+        body.extend(sized(2, &all.collect::<Vec<u8>>()));
+        let message = [&[CLIENT_HELLO][..], &sized(3, &body)].concat();
+        [&[HANDSHAKE, 3, 1][..], &sized(2, &message)].concat()
+    }
+
+    fn names(names: &[(u8, &str)]) -> (u16, Vec<u8>) {
+        let list = names.iter().flat_map(|(kind, name)| [vec![*kind], sized(2, name.as_bytes())].concat());
+        (SERVER_NAME, sized(2, &list.collect::<Vec<u8>>()))
+    }
+
+    async fn said(bytes: &[u8]) -> String {
+        match read(&mut &bytes[..], Vec::new()).await {
+            Ok(hello) => {
+                assert!(bytes.starts_with(&hello.bytes));
+                format!("{:?}", hello.name)
+            }
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_greeting_is_for_one_host_that_it_names() {
+        assert_eq!(said(&real("docs.example")).await, "Some(\"docs.example\")");
+        assert_eq!(said(&real("192.0.2.1")).await, "None");
+        assert_eq!(said(&made(&[names(&[(0, "a.example")])])).await, "Some(\"a.example\")");
+        assert_eq!(said(&made(&[])).await, "None");
+        let hidden = (ENCRYPTED_HELLO, vec![0]);
+        assert!(said(&made(&[names(&[(0, "a.example")]), hidden])).await.contains("hides"));
+        for wrong in [
+            made(&[names(&[(0, "a.example")]), names(&[(0, "b.example")])]),
+            made(&[names(&[(0, "a.example"), (0, "b.example")])]),
+            made(&[names(&[(1, "a.example")])]),
+            made(&[names(&[(0, "")])]),
+            made(&[(SERVER_NAME, vec![0, 9, 0])]),
+            b"SSH-2.0-x\r\n".to_vec(),
+            b"GET / HTTP/1.1\r\n".to_vec(),
+            // A warning, and a greeting of the second version.
+            vec![21, 3, 1, 0, 2, 1, 0],
+            vec![0x80, 0x2e, 1, 3, 1],
+        ] {
+            assert_eq!(said(&wrong).await, HelloError::NotTls.to_string(), "{wrong:?}");
+        }
+        let long = made(&[(99, vec![0; 40_000])]);
+        assert_eq!(said(&long).await, HelloError::NotTls.to_string(), "longer than a record may be");
+        assert!(said(&real("a.example")[..50]).await.contains("closed before"));
+    }
+
+    /// The same message in records of one byte each is the same greeting.
+    #[tokio::test]
+    async fn a_greeting_may_come_in_many_records() {
+        let whole = made(&[names(&[(0, "a.example")])]);
+        let pieces: Vec<u8> = whole[5..].iter().flat_map(|byte| [HANDSHAKE, 3, 1, 0, 1, *byte]).collect();
+        assert_eq!(said(&pieces).await, "Some(\"a.example\")");
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_greetings_are_refused_and_nothing_worse(
+            bytes in prop::collection::vec(any::<u8>(), 0..400),
+            at in 0_usize..400,
+            byte in any::<u8>(),
+        ) {
+            let mut changed = real("a.example");
+            if let Some(place) = changed.get_mut(at) {
+                *place = byte;
+            }
+            for bytes in [bytes, changed] {
+                if let Ok(Some(message)) = message(&bytes) {
+                    drop(server_name(&message));
+                }
+            }
+        }
+    }
+}
