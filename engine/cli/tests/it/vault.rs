@@ -169,3 +169,23 @@ fn another_credential_is_refused_and_without_isolation_there_is_none() {
         .say_with(&[("TOKEN", SECRET)], &["run", "use", "--secret", "token=env:TOKEN", "--sandbox", "none"]);
     said.ends(1).mentions("needs a sandbox");
 }
+
+/// Who may vouch for hosts is the user's to say, and what cannot be read vouches for nobody.
+#[test]
+fn authorities_are_named_by_the_user_and_must_be_there() {
+    let mirror = Mirror::start();
+    let script = format!(
+        "curl -sS -o /dev/null -w '%{{http_code}}' https://localhost:{}/ -H \"Authorization: Bearer $API_TOKEN\"",
+        mirror.address.port()
+    );
+    let run = |settings: &str| {
+        let lab = lab(&mirror, &script);
+        lab.settings(&format!("[egress]\nprivate = [\"localhost:*\"]\n{settings}"));
+        lab.say_with(&[("TOKEN", SECRET)], &["run", "use", "--secret", "token=env:TOKEN"])
+    };
+    run("").ends(0).mentions("502");
+    run("authorities = \"/no/such/file.pem\"\n").ends(1).mentions("cannot be read");
+    let relative = run("authorities = \"authorities.pem\"\n");
+    assert!(relative.err.contains("not an absolute path"), "{relative}");
+    assert!(mirror.seen().is_empty());
+}

@@ -299,3 +299,43 @@ async fn a_request_inside_a_tunnel_is_for_its_host() {
     }
     assert_eq!(web.seen().len(), 1);
 }
+
+/// Package managers of this machine, those it has, find their way and trust us without being told how.
+#[tokio::test]
+async fn package_managers_trust_us() {
+    let web = Web::tls(&["localhost"], guarded).await;
+    let port = web.port();
+    for (program, prefix, script) in [
+        (
+            "/usr/bin/npm",
+            "Bearer ",
+            format!(
+                "npm view thing --registry https://localhost:{port}/ \"--//localhost:{port}/:_authToken=$API_TOKEN\" --fetch-retries 0"
+            ),
+        ),
+        (
+            "/usr/bin/pip3",
+            "Basic ",
+            format!("pip3 download thing --retries 0 -i https://any:$API_TOKEN@localhost:{port}/"),
+        ),
+    ] {
+        if !std::path::Path::new(program).exists() {
+            continue;
+        }
+        let mut vault = Vault::new(Backend::Process, &web, &[], prefix);
+        vault.desk.spec.limits.memory_bytes = 4 << 30;
+        let before = web.seen().len();
+        let story = vault.tell(sh(&script)).await;
+        let seen = web.seen().split_off(before);
+        let shown = seen.iter().any(|request| {
+            request.contains(SECRET) || request.contains(&STANDARD.encode(format!("any:{SECRET}")))
+        });
+        assert!(
+            shown,
+            "{program}: {} {} {seen:?} {:?}",
+            story.text(),
+            story.complaints(),
+            vault.proxy.ledger().read()
+        );
+    }
+}

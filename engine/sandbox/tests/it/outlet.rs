@@ -366,6 +366,10 @@ fn large(_: &str) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", 3 << 20, "x".repeat(3 << 20))
 }
 
+fn medium(_: &str) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{}", 512 << 10, "x".repeat(512 << 10))
+}
+
 #[tokio::test]
 async fn a_command_moves_as_many_bytes_as_it_may() {
     let web = Web::plain(large).await;
@@ -388,7 +392,7 @@ async fn a_command_moves_as_many_bytes_as_it_may() {
 /// Much output, many connections and large contents at the same time: none of them starves another.
 #[tokio::test]
 async fn output_and_connections_share_the_channel() {
-    let web = Web::plain(large).await;
+    let web = Web::plain(medium).await;
     let named = format!("127.0.0.1:{}", web.port());
     for backend in GUARDED {
         let mut desk = Desk::new(backend);
@@ -402,7 +406,7 @@ async fn output_and_connections_share_the_channel() {
         );
         let story = told(&desk, &proxy, sh(&script)).await;
         let counts = story.complaints();
-        assert_eq!(counts.split_whitespace().collect::<Vec<_>>(), ["80", "3145728"], "{counts}");
+        assert_eq!(counts.split_whitespace().collect::<Vec<_>>(), ["80", "524288"], "{counts}");
         assert_eq!(story.bytes(Stream::Stdout).len(), 20_000_000);
     }
 }
