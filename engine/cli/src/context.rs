@@ -173,6 +173,7 @@ impl Context {
                 toolchains: self.toolchains(),
                 program: std::env::current_exe().ok(),
                 private: Arc::new(self.settings.private().clone()),
+                authorities: self.settings.authorities().map(Path::to_owned),
                 models: self.models(&clock),
                 tool_paces: ToolPaces::new(self.settings.tools()).ok().map(Arc::new),
                 access: Some(Arc::new(self.logins())),

@@ -38,6 +38,8 @@ pub struct Settings {
     pub program: Option<PathBuf>,
     /// Hosts of our own that requests may reach, as the user says.
     pub private: Arc<Private>,
+    /// A file with certificates of more authorities that hosts with a credential may prove themselves by.
+    pub authorities: Option<PathBuf>,
     /// Who answers agents.
     pub models: Option<Arc<dyn Minds>>,
     /// How fast agents may call tools.

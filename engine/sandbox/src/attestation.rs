@@ -107,11 +107,16 @@ pub enum Applied {
 }
 
 /// What commands can reach over sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Network {
     /// Only an interface of their own that leads back to themselves.
     LoopbackOnly,
+    /// The same, with a port on it behind which the host decides about each request.
+    Proxied {
+        /// The hosts it lets through, as `host:port`.
+        hosts: Vec<String>,
+    },
     /// Everything the host reaches.
     Host,
 }

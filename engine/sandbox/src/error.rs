@@ -224,7 +224,10 @@ fn advice(failure: &Failure) -> &'static str {
         Stage::Mounts => "an outer container may forbid mounts; run outside of it or choose another backend",
         Stage::Landlock => "use a kernel of version 5.19 or newer with Landlock enabled (`lsm=landlock,...`)",
         Stage::Seccomp => "use a kernel with seccomp filters (`CONFIG_SECCOMP_FILTER`)",
-        Stage::Network => "an outer container may forbid network namespaces; run outside of it",
+        Stage::Network => {
+            "an outer container may forbid network namespaces; run outside of it, and leave port 3128 of the sandbox \
+             to us"
+        }
         Stage::Guest => {
             "check that the executable is readable and, for `bubblewrap`, that `bwrap` is installed"
         }

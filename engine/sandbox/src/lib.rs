@@ -14,6 +14,8 @@ mod host;
 mod kernel;
 mod launcher;
 mod machine;
+#[cfg(feature = "host")]
+pub mod proxy;
 pub mod wire;
 
 pub use attestation::{

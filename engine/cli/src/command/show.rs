@@ -162,10 +162,11 @@ fn one(context: &Context, engine: &Engine, opened: &OpenedRun, node: &str) -> Re
         row("failure", &format!("{}: {}", failure.class.as_str(), failure.message));
     }
     if let Value::Object(record) = &instance.record {
-        for (name, value) in record.iter().filter(|(name, value)| *name != "attestation" && !value.is_null())
-        {
+        let rest = |name: &str| !matches!(name, "attestation" | "egress");
+        for (name, value) in record.iter().filter(|(name, value)| rest(name) && !value.is_null()) {
             row(name, &value.to_string());
         }
+        requests(record.get("egress").unwrap_or(&Value::Null));
     }
     if !attestation.is_null() {
         terminal::line("attestation of its sandbox:");
@@ -181,6 +182,33 @@ fn one(context: &Context, engine: &Engine, opened: &OpenedRun, node: &str) -> Re
         }
     }
     Ok(())
+}
+
+/// What a node asked for beyond its sandbox, a line each.
+fn requests(egress: &Value) {
+    let listed = egress["requests"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if !listed.is_empty() {
+        terminal::line("requests:");
+    }
+    for request in listed {
+        let text = |name: &str| request[name].as_str().map(str::to_owned);
+        let verdict = match (text("refused"), text("failed"), request["status"].as_u64()) {
+            (Some(why), _, _) => format!("refused: {why}"),
+            (None, Some(why), _) => format!("failed: {why}"),
+            (None, None, Some(status)) => status.to_string(),
+            (None, None, None) => "let through".to_owned(),
+        };
+        let moved = match (request["up"].as_u64(), request["down"].as_u64()) {
+            (Some(up), Some(down)) => format!(" ({up} bytes up, {down} down)"),
+            _ => String::new(),
+        };
+        let secret = text("credential").map_or_else(String::new, |name| format!(" with `{name}`"));
+        let (method, host) = (text("method").unwrap_or_default(), text("host").unwrap_or_default());
+        terminal::line(&clean(&format!("  {method} {host}: {verdict}{secret}{moved}")));
+    }
+    if let Some(more) = egress["more"].as_u64().filter(|more| *more > 0) {
+        terminal::line(&format!("  and {more} more"));
+    }
 }
 
 fn clean_lines(text: &str) -> String {

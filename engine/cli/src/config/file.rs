@@ -31,6 +31,10 @@ struct Egress {
     /// Hosts of this machine and its networks, as `host:port` or `host:*`.
     #[serde(default)]
     private: Vec<String>,
+    /// A file with certificates (PEM) of authorities that servers of hosts with a credential may prove themselves by,
+    /// besides those the machine trusts.
+    #[serde(default)]
+    authorities: Option<PathBuf>,
 }
 
 /// Whose file it is, which decides what it may say.
@@ -198,11 +202,18 @@ impl Reader<'_> {
             }
         };
         let usable = read.and_then(|egress: Egress| {
-            Private::parse(&egress.private)
-                .map_err(|(text, why)| format!("cannot be used: `private`, `{}`: {why}", plain(&text)))
+            if egress.authorities.as_ref().is_some_and(|file| !file.is_absolute()) {
+                return Err("cannot be used: `authorities` is not an absolute path".to_owned());
+            }
+            let private = Private::parse(&egress.private)
+                .map_err(|(text, why)| format!("cannot be used: `private`, `{}`: {why}", plain(&text)))?;
+            Ok((private, egress.authorities))
         });
         match usable {
-            Ok(private) => self.layer.private = Some(private),
+            Ok((private, authorities)) => {
+                self.layer.private = Some(private);
+                self.layer.authorities = authorities;
+            }
             Err(reason) => {
                 let place = self.place(range);
                 self.errors.push(ConfigError::Table { place, name: "egress", reason });

@@ -41,6 +41,7 @@ pub(crate) struct Resolved {
     private: Private,
     tiers: Tiers,
     docker: Docker,
+    authorities: Option<PathBuf>,
     mcp: McpConfig,
     notices: Vec<Notice>,
 }
@@ -111,6 +112,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         private: None,
         tiers: None,
         docker: None,
+        authorities: None,
         mcp: None,
     };
     let state = flags.state.or(env.state).or(files.state.take());
@@ -135,6 +137,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         private: user.private.unwrap_or_default(),
         tiers: user.tiers.unwrap_or_default(),
         docker: user.docker.unwrap_or_default(),
+        authorities: user.authorities,
         mcp: user.mcp.unwrap_or_default(),
         notices,
     })
@@ -162,6 +165,7 @@ fn options(flags: &Flags) -> Layer {
         private: None,
         tiers: None,
         docker: None,
+        authorities: None,
         mcp: None,
     }
 }
@@ -257,6 +261,11 @@ impl Resolved {
     /// Hosts of our own that requests may reach.
     pub(crate) fn private(&self) -> &Private {
         &self.private
+    }
+
+    /// Certificates of more authorities that servers may prove themselves by.
+    pub(crate) fn authorities(&self) -> Option<&Path> {
+        self.authorities.as_deref()
     }
 
     /// The user's own clients for servers of tools.

@@ -69,6 +69,7 @@ pub(super) struct Layer {
     pub(super) hooks: Option<Vec<HookConfig>>,
     pub(super) tools: Option<ToolsConfig>,
     pub(super) private: Option<Private>,
+    pub(super) authorities: Option<PathBuf>,
     pub(super) mcp: Option<McpConfig>,
     pub(super) tiers: Option<Tiers>,
     pub(super) docker: Option<Docker>,

@@ -22,6 +22,7 @@ pub(super) fn read(
         private: None,
         tiers: None,
         docker: None,
+        authorities: None,
         mcp: None,
         jobs: reader.value(Key::Jobs),
         sandbox: reader.value(Key::Sandbox),

@@ -417,6 +417,7 @@ fn start_two_days_ahead(lab: &Lab, name: &str) -> String {
                 access: None,
                 outside: None,
                 private: Arc::default(),
+                authorities: None,
                 tool_paces: None,
                 hooks: None,
             },

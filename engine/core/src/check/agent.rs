@@ -70,13 +70,16 @@ impl Compiler<'_> {
             env.retain(|(known, _)| *known != name.value);
             env.push((name.value.clone(), value));
         }
+        let network = self.hosts(source);
+        let credentials = self.credentials(source, &network, names, place);
         Some(Agent {
             mind,
             prompt,
             tools: source.table.tools.iter().map(|glob| glob.value.clone()).collect(),
             max_calls: agent.max_calls.iter().map(|(glob, most)| (glob.value.clone(), most.value)).collect(),
             mcp: self.mcp(source, agent, names, place),
-            network: self.hosts(source),
+            network,
+            credentials,
             env,
             max_turns,
             max_tokens: agent.max_tokens.as_ref().map(|tokens| tokens.value),
@@ -116,12 +119,6 @@ impl Compiler<'_> {
                 agent.max_calls.0.first().map(|(name, _)| &name.range),
                 !external,
                 "`command` brings its own tools",
-            ),
-            (
-                "network",
-                source.table.network.first().map(|host| &host.range),
-                !external,
-                "a program in the sandbox reaches nobody in this release",
             ),
             (
                 "protocol",

@@ -88,7 +88,9 @@ impl Compiler<'_> {
             Some(cwd) => self.inside_workspace(node, cwd).unwrap_or_default(),
         };
         let expect = node.table.expect.as_ref().map_or(Expect::Success, |expect| expect.value.clone());
-        sound.then_some(Run { argv, shell, args, env, stdin, cwd, expect })
+        let network = self.hosts(node);
+        let credentials = self.credentials(node, &network, names, place);
+        sound.then_some(Run { argv, shell, args, env, stdin, cwd, network, credentials, expect })
     }
 
     /// A path inside the workspace, cleaned.

@@ -33,7 +33,8 @@ impl Compiler<'_> {
     }
 }
 
-fn endpoint(text: &str) -> Result<String, &'static str> {
+/// The one spelling of a host and its port.
+pub(super) fn endpoint(text: &str) -> Result<String, &'static str> {
     if text.contains("://") || text.contains('/') {
         return Err("a URL; only host and port belong here");
     }

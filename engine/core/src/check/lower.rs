@@ -316,6 +316,11 @@ impl Compiler<'_> {
             ("args", first(table.args.first().map(|v| &v.range)), run),
             ("shell", table.shell.as_ref().map(|v| v.range.clone()), run),
             ("env", first(table.env.0.first().map(|(k, _)| &k.range)), run || kind == "agent"),
+            (
+                "credentials",
+                first(table.credentials.0.first().map(|(k, _)| &k.range)),
+                run || kind == "agent",
+            ),
             ("stdin", table.stdin.as_ref().map(|v| v.range.clone()), run),
             ("cwd", table.cwd.as_ref().map(|v| v.range.clone()), run),
             ("expect", table.expect.as_ref().map(|v| v.range.clone()), run),
@@ -324,7 +329,7 @@ impl Compiler<'_> {
             ("with", first(table.with.0.first().map(|(k, _)| &k.range)), kind == "use"),
             ("tools", first(table.tools.first().map(|v| &v.range)), kind == "agent"),
             ("image", table.image.as_ref().map(|v| v.range.clone()), run || kind == "agent"),
-            ("network", first(table.network.first().map(|v| &v.range)), kind == "agent"),
+            ("network", first(table.network.first().map(|v| &v.range)), run || kind == "agent"),
             (
                 "output",
                 first(table.output.0.first().map(|(k, _)| &k.range)),
@@ -630,6 +635,8 @@ fn stray_fix(key: &str, kind: &str) -> &'static str {
             "take it out; it is for run nodes"
         }
         ("tools", _) => "take it out; it is for agent nodes",
+        ("network", "http") => "take it out; an http node reaches the host of its `url`",
+        ("network" | "credentials", _) => "take it out; it is for run and agent nodes",
         ("timeout", "gate") => "take it out; a gate has `expires`",
         ("timeout", "use") => "take it out; the nodes of the used blueprint have time limits of their own",
         ("max_parallel", _) => "take it out, or add `each`",

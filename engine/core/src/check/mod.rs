@@ -11,6 +11,7 @@ mod agent;
 mod compiler;
 mod command;
 mod edit;
+mod credentials;
 mod hosts;
 mod image;
 mod inputs;

@@ -124,8 +124,10 @@ codes! {
     BadHeader = 91, Error, "header is not usable",
         "The name or value of a header is not what HTTP allows, or the header is set by the request itself.";
     BadHost = 92, Error, "host that cannot be reached",
-        "`network` lists the exact hosts that a node may reach, each with its port: `network = [\"crates.io:443\"]`; without a port it is 443. There are no patterns, no URLs and no spellings that two programs could read in two ways. Without `network` a node reaches nobody. Hosts of this machine and of private networks are refused besides, unless the settings of the user name them in `[egress]`.";
-    BadImage = 93, Error, "image that cannot be used",
+        "`network` lists the exact hosts that a command or an agent may reach, each with its port: `network = [\"crates.io:443\"]`; without a port it is 443. There are no patterns, no URLs and no spellings that two programs could read in two ways. Without `network` a node reaches nobody. Hosts of this machine and of private networks are refused besides, unless the settings of the user name them in `[egress]`.";
+    BadCredential = 93, Error, "credential that cannot be used",
+        "`credentials` gives a secret to requests for one host: `credentials = { \"api.example.com\" = { secret = \"inputs.token\", env = \"API_TOKEN\" } }`. The host is one of `network`, the secret an input of the type `secret`, and the variable, in which a command finds a placeholder instead of the secret, has no other value.";
+    BadImage = 94, Error, "image that cannot be used",
         "An image is written as `NAME@sha256:DIGEST`, so that what runs tomorrow is what was looked at today: a tag may be moved to something else. The tiers `trusted` and `internal` may name a tag, and the run records the digest it led to. `docker inspect --format '{{index .RepoDigests 0}}' NAME` says the digest of an image you have.";
     UnknownBlueprint = 100, Error, "sub-blueprint not found",
         "`use` names a file that ends in .toml (`./part.toml`, relative to this one) or a blueprint of the project (`name`, found as blueprints/name/blueprint.toml or blueprints/name.toml). It never lies outside the project.";

@@ -7,9 +7,10 @@ pub use document::{
 pub(crate) use files::is_file;
 pub use files::{FileUse, ReferencedFile, SCRIPTED, blueprint_candidates, references};
 pub use node::{
-    AgentProtocol, AgentTable, CiTable, EditOp, Elicitation, Expect, ForgeTable, GateTable, HttpMethod,
-    HttpTable, InsertPlace, Join, McpTable, NodeTable, OnTimeout, OneOrNames, OutputFrom, OutputSpec,
-    OutputTable, OutputType, RepairTable, RetryClass, RetryTable, RunLine, Shell, Tier, Workspace,
+    AgentProtocol, AgentTable, CiTable, CredentialTable, EditOp, Elicitation, Expect, ForgeTable, GateTable,
+    HttpMethod, HttpTable, InsertPlace, Join, McpTable, NodeTable, OnTimeout, OneOrNames, OutputFrom,
+    OutputSpec, OutputTable, OutputType, RepairTable, RetryClass, RetryTable, RunLine, Shell, Tier,
+    Workspace,
 };
 pub(crate) use read::run_texts;
 pub use read::{Reading, read};

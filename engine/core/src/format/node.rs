@@ -87,9 +87,12 @@ pub struct NodeTable {
     /// The tools of an agent, as globs.
     #[serde(default)]
     pub tools: Vec<Sp<String>>,
-    /// The exact hosts an agent may reach, as `host:port`; none if left out.
+    /// The exact hosts a command or an agent may reach, as `host:port`; none if left out.
     #[serde(default)]
     pub network: Vec<Sp<String>>,
+    /// Secrets for hosts of `network`: requests carry them, and commands have a placeholder.
+    #[serde(default)]
+    pub credentials: Entries<Sp<CredentialTable>>,
 
     /// Time limit of one attempt.
     #[serde(default)]
@@ -602,6 +605,8 @@ impl JsonSchema for OutputFrom {
     }
 }
 
+pub use credential::CredentialTable;
 pub use kinds::{AgentTable, CiTable, EditOp, ForgeTable, GateTable, HttpTable, McpTable};
 
+mod credential;
 mod kinds;

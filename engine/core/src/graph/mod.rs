@@ -3,8 +3,8 @@
 
 pub use input::{InputError, InputSpec};
 pub use node::{
-    Action, Agent, Approvers, Each, Edit, EditKind, Gate, Http, HttpBody, McpServer, McpWay, Mind, Node,
-    Output, Retry, Run, Side, Use, Value,
+    Action, Agent, Approvers, Credential, Each, Edit, EditKind, Gate, Http, HttpBody, McpServer, McpWay,
+    Mind, Node, Output, Retry, Run, Side, Use, Value,
 };
 pub use program::{Budget, Edge, Graph, GraphIx, NodeIx, Program, Region, RegionIx, SubKind};
 

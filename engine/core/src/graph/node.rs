@@ -126,8 +126,27 @@ pub struct Run {
     pub stdin: Option<Text>,
     /// The folder, relative to the workspace.
     pub cwd: String,
+    /// The hosts it may reach, as `host:port`.
+    pub network: Vec<String>,
+    /// Secrets for some of them.
+    pub credentials: Vec<Credential>,
     /// Which end is a success.
     pub expect: Expect,
+}
+
+/// A secret that requests to one host carry, and that commands never have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    /// The host, as `host:port`.
+    pub host: String,
+    /// The name of the input that is the secret.
+    pub secret: String,
+    /// The header in which it goes to the host.
+    pub header: String,
+    /// What stands in front of it there.
+    pub prefix: String,
+    /// The variable in which commands find the placeholder.
+    pub env: String,
 }
 
 /// One change to the workspace.
@@ -239,6 +258,8 @@ pub struct Agent {
     pub mcp: Vec<McpServer>,
     /// The hosts it may reach, as `host:port`.
     pub network: Vec<String>,
+    /// Secrets for some of them.
+    pub credentials: Vec<Credential>,
     /// Environment variables of its commands.
     pub env: Vec<(String, Value)>,
     /// The most calls of each tool that a glob names.

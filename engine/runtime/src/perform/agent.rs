@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::command::{capture, in_tree, prepare_at};
+use super::outlet::Outlet;
 use super::{Ending, Job, infra};
 use crate::payload::{fetch, keep};
 use crate::shared::Shared;
@@ -56,9 +57,10 @@ pub(super) async fn run(
     }
     let model = mind::model(shared, job, agent, &before)?;
     let carried = job.session.as_ref().and_then(|session| session.tree.as_deref());
+    let outlet = Outlet::new(shared, job, &agent.network, &agent.credentials).await?;
     let prepared = prepare_at(shared, job, node.workspace, carried).await?;
     let brief = brief::of(shared, job, prepared.as_ref().map(|prepared| prepared.tree)).await?;
-    let host = Arc::new(Host::new(shared, job, node, agent, prepared)?);
+    let host = Arc::new(Host::new(shared, job, node, agent, prepared, outlet)?);
     let done = session(shared, job, node, agent, words, &brief, model, &host, before, cancel).await;
     host.stop().await;
     let held = host.held();
@@ -234,9 +236,7 @@ async fn conclude(
     if !parts.is_empty() {
         record["context"] = json!(parts);
     }
-    if let Some(requests) = host.outbound.record() {
-        record["egress"] = requests;
-    }
+    host.note_requests(&mut record);
     if let Some(origin) = ended.unreal {
         record["origin"] = serde_json::to_value(origin).unwrap_or(Value::Null);
     }

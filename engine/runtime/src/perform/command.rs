@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::outlet::Outlet;
 use super::{Ending, Job, blocking, infra, surroundings};
 use crate::logs::{Log, LogWriter, live_path};
 use crate::outputs;
@@ -28,8 +29,9 @@ pub(super) async fn run(
 ) -> Result<Success, Ending> {
     let node = job.node(shared);
     let Action::Run(run) = &node.action else { return Err(Ending::Lost(LostBecause::Cancelled)) };
+    let outlet = Outlet::new(shared, job, &run.network, &run.credentials).await?;
     let mut prepared = prepare(shared, job, node.workspace).await?;
-    let ended = attempt(shared, job, node, run, prepared.as_ref(), cancel).await;
+    let ended = attempt(shared, job, node, run, prepared.as_ref(), &outlet, cancel).await;
     let done = match ended {
         Ok(ended) => conclude(shared, job, node, run, &mut prepared, ended).await,
         Err(ending) => Err(ending),
@@ -39,11 +41,16 @@ pub(super) async fn run(
         trees.give_back(prepared.checkout);
     }
     match done {
+        Ok(mut success) => {
+            outlet.note(shared, &mut success.record);
+            Ok(success)
+        }
         Err(Ending::Failed(mut failure)) => {
             failure.tree = left;
+            outlet.note(shared, &mut failure.record);
             Err(Ending::Failed(failure))
         }
-        other => other,
+        other @ Err(_) => other,
     }
 }
 
@@ -104,6 +111,7 @@ async fn attempt(
     node: &Node,
     run: &Run,
     prepared: Option<&Prepared>,
+    outlet: &Outlet,
     cancel: &CancellationToken,
 ) -> Result<Attempted, Ending> {
     let settings = &shared.settings;
@@ -124,14 +132,15 @@ async fn attempt(
             Workspace::Write | Workspace::None => WorkspaceMode::ReadWrite,
         },
     });
-    let exec = exec(shared, job, backend, run, workspace.as_ref())?;
+    let exec = exec(shared, job, backend, run, workspace.as_ref(), outlet)?;
     let mut limits = settings.limits;
     if let Some(timeout) = node.timeout {
         limits.wall = timeout;
     }
-    let spec = surroundings::spec(shared, node, backend, workspace, limits);
+    let mut spec = surroundings::spec(shared, node, backend, workspace, limits);
+    spec.read_only.extend(outlet.mount());
     let mut sandbox =
-        surroundings::start(shared, backend, &spec).await.map_err(|error| surroundings::failed(&error))?;
+        outlet.start(shared, backend, &spec).await.map_err(|error| surroundings::failed(&error))?;
     let attestation = surroundings::attest(shared, &sandbox)?;
     let (send, mut receive) = mpsc::channel(16);
     let live = live_path(&shared.state_dir, &shared.run, &job.path, job.attempt);
@@ -194,6 +203,7 @@ fn exec(
     backend: Backend,
     run: &Run,
     workspace: Option<&WorkspaceMount>,
+    outlet: &Outlet,
 ) -> Result<Exec, Failure> {
     let node = job.node(shared);
     let bad = |what: &str, error: &dyn std::error::Error| {
@@ -220,11 +230,13 @@ fn exec(
         _ => inside,
     };
     let mut exec = surroundings::exec(shared, job, backend, argv, cwd);
+    exec.env.extend(outlet.variables());
     for (name, value) in &run.env {
         let value =
             value_of(value, &job.scope).map_err(|error| bad(&format!("the variable `{name}`"), &error))?;
         exec.env.insert(name.clone(), as_text(&value));
     }
+    exec.env.extend(outlet.placeholders());
     if let Some(stdin) = &run.stdin {
         let text = stdin.render(&job.scope).map_err(|error| bad("the standard input", &error))?;
         exec.stdin = Some(text.into_bytes());

@@ -19,6 +19,7 @@ mod escalate;
 mod gate;
 mod http;
 mod stub;
+mod outlet;
 mod surroundings;
 
 pub(crate) use agent::trouble;

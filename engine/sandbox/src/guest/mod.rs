@@ -4,6 +4,7 @@
 mod channel;
 mod command;
 mod confine;
+mod egress;
 mod seccomp;
 mod serve;
 mod spawn;

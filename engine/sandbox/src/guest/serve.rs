@@ -26,12 +26,13 @@ use nix::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    attestation::{Applied, Attestation, Enforcer},
+    attestation::{Applied, Attestation, Enforcer, Network},
     contract::{HostIds, Limits, Usage},
     guest::{
         channel::{Channel, Host},
         command::Command,
         confine::{Rules, enforced_abi},
+        egress::{Egress, Turn},
         seccomp::{self, Affinity},
         spawn::{self, Confinement, NotSpawned},
         watch,
@@ -137,6 +138,8 @@ struct Guest {
     ended: SignalFd,
     command: Option<Command>,
     interior: Option<Interior>,
+    egress: Egress,
+    turn: Turn,
     next_watch: Instant,
 }
 
@@ -188,6 +191,8 @@ impl Guest {
             ended,
             command: None,
             interior,
+            egress: Egress::default(),
+            turn: Turn::default(),
             next_watch: Instant::now(),
         })
     }
@@ -207,12 +212,22 @@ impl Guest {
             self.watch_memory();
             if let Some(command) = &mut self.command {
                 command.tick(Instant::now());
+                // Whoever goes first may fill the channel, so they take turns.
+                let turn = self.turn.pass();
+                if turn == Turn::Egress {
+                    self.egress.pump(&mut self.channel)?;
+                }
                 command.pump(&mut self.channel);
+                if turn == Turn::Command {
+                    self.egress.pump(&mut self.channel)?;
+                }
                 if let Some(mut report) = command.report() {
                     // Nothing of the command is left, so nobody is kept waiting and nothing changes meanwhile.
                     if let Some(interior) = &mut self.interior {
                         interior.after_command(&mut report)?;
                     }
+                    // Its connections are those of the dead; the host ends its side of them with the report.
+                    self.egress.forget();
                     self.channel.send_json(Kind::Exit, command.stream(), &report);
                     self.command = None;
                 }
@@ -237,6 +252,7 @@ impl Guest {
                 files.extend(command.readable().map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
             }
             files.extend(command.writable().map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
+            files.extend(self.egress.awaited(self.channel.has_room()));
             timer = command.next_timer();
             if self.watches_memory() {
                 timer = Some(timer.map_or(self.next_watch, |at| at.min(self.next_watch)));
@@ -261,6 +277,10 @@ impl Guest {
                 if hello.version != PROTOCOL_VERSION {
                     return Err(fault(Stage::Protocol, format!("version {} is not ours", hello.version)));
                 }
+                if !hello.network.is_empty() {
+                    self.egress = Egress::listen()?;
+                    self.settings.attestation.network = Network::Proxied { hosts: hello.network };
+                }
                 let ready = Ready {
                     version: PROTOCOL_VERSION,
                     nonce: hello.nonce,
@@ -272,6 +292,9 @@ impl Guest {
             Kind::Exec => {
                 let request: Request = parse(frame)?;
                 self.execute(frame.stream, &request);
+            }
+            Kind::EgressData | Kind::EgressCredit | Kind::EgressClose | Kind::EgressReset => {
+                self.egress.handle(frame)?;
             }
             Kind::Ping => self.channel.send(Kind::Pong, frame.stream, &frame.payload),
             Kind::Stdin | Kind::StdinClose | Kind::Signal | Kind::Kill => self.pass_on(frame)?,

@@ -5,7 +5,10 @@ use std::{
     fmt,
     future::Future,
     pin::pin,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -24,9 +27,11 @@ use crate::{
         accounting::Counters,
         channel::{Broken, Incoming, Incomings, Outgoings, Reader, Writer},
         flow::{Cap, Input, Progress},
+        outlet::Outlet,
         vessel::{Launched, Vessel},
     },
     machine::Prepared,
+    proxy::Proxy,
     wire::{
         Boot, BootBackend, Cause, End, ExitReport, Failure, Frame, Hello, Kind, PROTOCOL_VERSION, Ready,
         Request, StopRequest,
@@ -50,6 +55,7 @@ pub(super) struct Guarded {
     attestation: Attestation,
     limits: Limits,
     last_stream: u32,
+    outlet: Outlet,
     state: State,
 }
 
@@ -76,15 +82,17 @@ impl Guarded {
         launcher: &Launcher,
         backend: Backend,
         spec: &Spec,
+        proxy: Option<Arc<Proxy>>,
     ) -> Result<Self, StartError> {
         if backend == Backend::Microvm {
-            return Self::start_machine(launcher, spec).await;
+            return Self::start_machine(launcher, spec, proxy).await;
         }
         let mut sandbox = if backend.is_container() {
             Self::contain(launcher, backend, spec).await?
         } else {
             Self::spawn(launcher, backend, spec)?
         };
+        sandbox.outlet = Outlet::new(proxy);
         match time::timeout(START_TIME, sandbox.greet()).await {
             Ok(Ok(())) => Ok(sandbox),
             Ok(Err(error)) => {
@@ -98,7 +106,11 @@ impl Guarded {
         }
     }
 
-    async fn start_machine(launcher: &Launcher, spec: &Spec) -> Result<Self, StartError> {
+    async fn start_machine(
+        launcher: &Launcher,
+        spec: &Spec,
+        proxy: Option<Arc<Proxy>>,
+    ) -> Result<Self, StartError> {
         let mut prepared = Prepared::make(spec).await?;
         let patience = prepared.boot_time();
         for _ in 0..BOOTS {
@@ -106,6 +118,7 @@ impl Guarded {
             let (machine, incomings, outgoings) = prepared.start(launcher.program())?;
             let vessel = Vessel::Machine(Box::new(machine));
             let mut sandbox = Self::around(Backend::Microvm, vessel, incomings, outgoings, spec.limits);
+            sandbox.outlet = Outlet::new(proxy.clone());
             sandbox.writer.queue_json(Kind::Boot, 0, &boot).map_err(StartError::BadSpec)?;
             match time::timeout(patience, sandbox.greet()).await {
                 Ok(Ok(())) => return Ok(sandbox),
@@ -167,6 +180,7 @@ impl Guarded {
             attestation: Attestation::unisolated(backend),
             limits,
             last_stream: 0,
+            outlet: Outlet::default(),
             state: State::Idle,
         }
     }
@@ -182,6 +196,7 @@ impl Guarded {
             attestation: settings.attestation.clone(),
             limits: spec.limits,
             last_stream: 0,
+            outlet: Outlet::default(),
             state: State::Idle,
         };
         sandbox.writer.queue_json(Kind::Boot, 0, &settings).map_err(StartError::BadSpec)?;
@@ -190,7 +205,7 @@ impl Guarded {
 
     async fn greet(&mut self) -> Result<(), StartError> {
         let nonce = nonce();
-        let hello = Hello { version: PROTOCOL_VERSION, nonce };
+        let hello = Hello { version: PROTOCOL_VERSION, nonce, network: self.outlet.hosts() };
         self.writer.queue_json(Kind::Hello, 0, &hello).map_err(StartError::Protocol)?;
         self.writer.flush().await;
         let frame = match self.reader.next().await {
@@ -205,6 +220,10 @@ impl Guarded {
                 let ready: Ready = serde_json::from_slice(&frame.payload).map_err(malformed)?;
                 if ready.version != PROTOCOL_VERSION || ready.nonce != nonce {
                     return Err(StartError::Protocol("the answer is not for this greeting".to_owned()));
+                }
+                if !self.outlet.fits(&ready.attestation.network) {
+                    let what = "it does not lead to the hosts it was told".to_owned();
+                    return Err(StartError::Protocol(what));
                 }
                 self.believe(ready.attestation)?;
                 self.vessel.learn_groups(ready.control_groups);
@@ -247,6 +266,7 @@ impl Guarded {
             landlock_abi: told.landlock_abi,
             cgroup_namespace: told.cgroup_namespace,
             user_space_kernel: told.user_space_kernel,
+            network: told.network,
             ..own
         };
         Ok(())
@@ -268,7 +288,9 @@ impl Guarded {
             State::Busy => return Err(ExecError::Abandoned),
             State::Over => return Err(ExecError::Died),
         }
+        self.outlet.begin();
         let outcome = self.carry_through(exec, input, output, cancel).await;
+        self.outlet.clear().await;
         match &outcome {
             Ok(Driven::Whole(_)) | Err(ExecError::Refused { .. } | ExecError::BadCommand(_)) => {
                 self.state = State::Idle;
@@ -325,11 +347,19 @@ impl Guarded {
         let mut timer = far(started, wall);
         let mut cancel = pin!(cancel);
         loop {
-            input.offer(stream, &mut self.writer)?;
+            if self.writer.is_idle() {
+                // Both offer only to a writer that is idle, so they take turns.
+                if self.outlet.goes_first() {
+                    self.outlet.offer(&mut self.writer)?;
+                }
+                input.offer(stream, &mut self.writer)?;
+                self.outlet.offer(&mut self.writer)?;
+            }
             let waiting = !self.writer.is_idle();
             let holding = progress.pending.is_some();
             tokio::select! {
                 incoming = self.reader.next(), if !holding => match incoming {
+                    Ok(Incoming::Frame(frame)) if frame.kind.is_egress() => self.outlet.take(&frame)?,
                     Ok(Incoming::Frame(frame)) if frame.stream == stream => match frame.kind {
                         Kind::Stdout | Kind::Stderr => {
                             if progress.take(frame) == Cap::Exceeded {
@@ -375,6 +405,7 @@ impl Guarded {
                 }
                 () = self.writer.progress(), if waiting => {}
                 () = input.more(), if input.wants_more() => {}
+                () = self.outlet.changed() => {}
                 () = cancel.as_mut(), if asked.is_none() => {
                     asked = Some(Status::Cancelled);
                     timer = self.ask_to_stop(stream, grace)?;

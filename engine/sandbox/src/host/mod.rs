@@ -9,6 +9,7 @@ mod direct;
 mod flow;
 mod guarded;
 mod launcher;
+mod outlet;
 mod probe;
 mod sandbox;
 mod sweep;

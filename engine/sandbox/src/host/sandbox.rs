@@ -1,7 +1,7 @@
 //! A started sandbox, whatever built it.
 //! Dropping it ends everything inside; `stop` also waits until that has happened.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use tokio::sync::mpsc;
 
@@ -10,6 +10,7 @@ use crate::{
     contract::{Backend, Ended, Exec, Image, Output, Spec},
     error::{ExecError, StartError},
     host::{Launcher, check, direct::Direct, guarded::Guarded},
+    proxy::Proxy,
 };
 
 /// A started sandbox. Runs one command at a time.
@@ -32,6 +33,17 @@ impl Sandbox {
 
     /// Starts a sandbox with another launcher.
     pub async fn start_with(launcher: &Launcher, backend: Backend, spec: &Spec) -> Result<Self, StartError> {
+        Self::start_behind(launcher, backend, spec, None).await
+    }
+
+    /// Starts a sandbox whose commands reach the hosts of `proxy`, through it and at no other place. Each request is
+    /// decided there. A backend without isolation has no use for it: its commands reach what the caller reaches.
+    pub async fn start_behind(
+        launcher: &Launcher,
+        backend: Backend,
+        spec: &Spec,
+        proxy: Option<Arc<Proxy>>,
+    ) -> Result<Self, StartError> {
         check::spec(spec)?;
         if let (Image::Named(name), false) = (&spec.image, backend.is_container()) {
             let what = format!("the image `{name}`: it shows commands this machine's own programs");
@@ -42,7 +54,9 @@ impl Sandbox {
             | Backend::Process
             | Backend::Bubblewrap
             | Backend::Container
-            | Backend::Gvisor => Kind::Guarded(Box::new(Guarded::start(launcher, backend, spec).await?)),
+            | Backend::Gvisor => {
+                Kind::Guarded(Box::new(Guarded::start(launcher, backend, spec, proxy).await?))
+            }
             Backend::None => Kind::Direct(Box::new(Direct::start(spec)?)),
         };
         Ok(Self { kind })

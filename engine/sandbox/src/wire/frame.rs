@@ -46,10 +46,21 @@ pub enum Kind {
     Ping = 14,
     /// The answer to `Ping`.
     Pong = 15,
+    /// Guest to host: a command opened a connection outwards. The stream's number is the guest's choice, and each
+    /// is larger than the one before.
+    EgressOpen = 16,
+    /// Either way: bytes of a connection, never none, and never more than the other side granted.
+    EgressData = 17,
+    /// Either way: how many more bytes (`u32` little-endian) of a connection may be sent.
+    EgressCredit = 18,
+    /// Either way: no more bytes of a connection follow from this side.
+    EgressClose = 19,
+    /// Either way: a connection is over, and what is under way is void.
+    EgressReset = 20,
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 20] = [
         Self::Boot,
         Self::Hello,
         Self::Ready,
@@ -65,7 +76,20 @@ impl Kind {
         Self::Error,
         Self::Ping,
         Self::Pong,
+        Self::EgressOpen,
+        Self::EgressData,
+        Self::EgressCredit,
+        Self::EgressClose,
+        Self::EgressReset,
     ];
+
+    /// Whether it is about a connection outwards. Those have numbers of their own, apart from those of commands.
+    pub fn is_egress(self) -> bool {
+        matches!(
+            self,
+            Self::EgressOpen | Self::EgressData | Self::EgressCredit | Self::EgressClose | Self::EgressReset
+        )
+    }
 
     fn from_byte(byte: u8) -> Option<Self> {
         Self::ALL.get(usize::from(byte).checked_sub(1)?).copied()
@@ -77,7 +101,7 @@ impl Kind {
 pub struct Frame {
     /// What it means.
     pub kind: Kind,
-    /// Which command it belongs to; 0 is the conversation itself.
+    /// Which command or connection it belongs to; 0 is the conversation itself.
     pub stream: u32,
     /// Its content.
     pub payload: Vec<u8>,

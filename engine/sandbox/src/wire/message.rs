@@ -11,10 +11,22 @@ use crate::{
 };
 
 /// Version of the conversation; both sides must name the same one.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Standard input bytes the host may have in flight before the guest grants more.
 pub const STDIN_WINDOW_BYTES: usize = 256 << 10;
+
+/// Connections outwards that a guest may have open at one time.
+pub const EGRESS_STREAMS: usize = 64;
+
+/// Bytes of one connection that may be under way in one direction before the other side grants more.
+pub const EGRESS_WINDOW_BYTES: usize = 64 << 10;
+
+/// Largest payload either side puts into one frame of a connection, in bytes.
+pub const EGRESS_CHUNK_BYTES: usize = 16 << 10;
+
+/// The port on the loopback interface of a sandbox at which commands find the way out, where there is one.
+pub const EGRESS_PORT: u16 = 3128;
 
 /// Largest payload either side puts into one data frame, in bytes.
 pub const CHUNK_BYTES: usize = 64 << 10;
@@ -49,6 +61,8 @@ pub struct Hello {
     pub version: u32,
     /// A number the guest must give back, so that no earlier answer can be taken for this one.
     pub nonce: u64,
+    /// The hosts that commands may reach through the host, as `host:port`; with none the guest takes no connections.
+    pub network: Vec<String>,
 }
 
 /// The guest's answer.

@@ -6,6 +6,7 @@ mod message;
 
 pub use frame::{Decoder, Frame, FrameError, HEADER_BYTES, Kind, MAX_PAYLOAD_BYTES, encode};
 pub use message::{
-    Boot, BootBackend, CHUNK_BYTES, Cause, End, ExitReport, Failure, Hello, PROTOCOL_VERSION, Ready, Request,
+    Boot, BootBackend, CHUNK_BYTES, Cause, EGRESS_CHUNK_BYTES, EGRESS_PORT, EGRESS_STREAMS,
+    EGRESS_WINDOW_BYTES, End, ExitReport, Failure, Hello, PROTOCOL_VERSION, Ready, Request,
     STDIN_WINDOW_BYTES, SignalRequest, Stage, StopRequest, Translation,
 };

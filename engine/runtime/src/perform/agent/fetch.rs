@@ -27,11 +27,9 @@ impl Outbound {
         Self { rules, requests: Mutex::default() }
     }
 
-    /// The requests so far, for the record of the node; nothing if there were none.
-    pub(super) fn record(&self) -> Option<Value> {
-        let requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        let (listed, more) = &*requests;
-        (!listed.is_empty()).then(|| json!({ "requests": listed, "more": more }))
+    /// The requests so far, for the record of the node: the first ones, and how many more there were.
+    pub(super) fn requests(&self) -> (Vec<Value>, usize) {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn list(&self, request: Value) {

@@ -21,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::super::command::origin;
+use super::super::outlet::Outlet;
 use super::super::{Job, blocking, infra, surroundings};
 use super::fetch::Outbound;
 use crate::logs::{Line, Log, LogWriter, live_path};
@@ -59,6 +60,8 @@ pub(super) struct Host {
     readers: Mutex<Vec<Sandbox>>,
     log: Mutex<Option<LogWriter>>,
     pub(super) outbound: Outbound,
+    /// The way out of those sandboxes whose commands may do more than read.
+    outlet: Outlet,
     pub(super) scanner: Scanner,
 }
 
@@ -76,6 +79,7 @@ impl Host {
         node: &Node,
         agent: &Agent,
         prepared: Option<Prepared>,
+        outlet: Outlet,
     ) -> Result<Self, Failure> {
         let mut env = BTreeMap::new();
         for (name, value) in &agent.env {
@@ -116,6 +120,7 @@ impl Host {
             writer: tokio::sync::Mutex::new(None),
             readers: Mutex::new(Vec::new()),
             outbound: Outbound::new(crate::egress::rules(shared, &agent.network)?),
+            outlet,
             scanner: Scanner::new(&shared.redactor, Options::default()),
             log: Mutex::new(Some(LogWriter::new(shared.store.blobs(), &shared.redactor, live, 0))),
         })
@@ -163,6 +168,9 @@ impl Host {
         });
         let node = self.job.node(&self.shared);
         let mut spec = surroundings::spec(&self.shared, node, self.backend, mount, settings.limits);
+        if !reads {
+            spec.read_only.extend(self.outlet.mount());
+        }
         if isolated && let Some(program) = &settings.program {
             spec.read_only.push(ReadOnlyMount { host: program.clone(), inside: PROGRAM.into() });
         }
@@ -171,9 +179,13 @@ impl Host {
 
     async fn start(&self, reads: bool) -> Result<Sandbox, HostError> {
         let failed = |error: &(dyn std::error::Error + 'static)| HostError::Sandbox(crate::chain(error));
-        let sandbox = surroundings::start(&self.shared, self.backend, &self.spec(reads))
-            .await
-            .map_err(|error| failed(&error))?;
+        let (backend, spec) = (self.backend, self.spec(reads));
+        let started = if reads {
+            surroundings::start(&self.shared, backend, &spec).await
+        } else {
+            self.outlet.start(&self.shared, backend, &spec).await
+        };
+        let sandbox = started.map_err(|error| failed(&error))?;
         let attestation = surroundings::attest(&self.shared, &sandbox)
             .map_err(|failure| HostError::Infra(failure.message))?;
         // That of a sandbox that writes says more than that of one that reads.
@@ -183,6 +195,19 @@ impl Host {
         }
         drop(kept);
         Ok(sandbox)
+    }
+
+    /// The requests of the session and of its commands, for the record of the node.
+    pub(super) fn note_requests(&self, record: &mut Value) {
+        self.outlet.note(&self.shared, record);
+        let (requests, more) = self.outbound.requests();
+        if requests.is_empty() {
+            return;
+        }
+        let egress = &mut record["egress"];
+        let all = egress["requests"].as_array().into_iter().flatten().chain(&requests).cloned();
+        let all: Vec<Value> = all.collect();
+        *egress = json!({ "requests": all, "more": egress["more"].as_u64().unwrap_or(0) + more as u64 });
     }
 
     async fn exec(
@@ -198,7 +223,9 @@ impl Host {
             command.argv,
             self.inside.join(&command.cwd),
         );
+        exec.env.extend(self.outlet.variables());
         exec.env.extend(self.env.clone());
+        exec.env.extend(self.outlet.placeholders());
         exec.env.extend(command.env);
         exec.stdin = (!command.stdin.is_empty()).then_some(command.stdin);
         exec.wall = Some(command.wall);
@@ -325,7 +352,9 @@ impl ToolHost for Handle {
         let host = &self.0;
         let sandbox = host.start(effect == Effect::Read).await?;
         let mut exec = surroundings::exec(&host.shared, &host.job, host.backend, argv, host.inside.clone());
+        exec.env.extend(host.outlet.variables());
         exec.env.extend(host.env.clone());
+        exec.env.extend(host.outlet.placeholders());
         exec.env.extend(env);
         Ok(super::process::open(sandbox, exec))
     }

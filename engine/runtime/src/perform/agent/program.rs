@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::super::command::prepare;
+use super::super::outlet::Outlet;
 use super::super::{Ending, Job, infra};
 use super::host::{Handle, Host};
 use super::{LONGEST, ends, keep_tree};
@@ -31,8 +32,9 @@ pub(super) async fn run(
     prompt: String,
     cancel: &CancellationToken,
 ) -> Result<Success, Ending> {
+    let outlet = Outlet::new(shared, job, &agent.network, &agent.credentials).await?;
     let prepared = prepare(shared, job, node.workspace).await?;
-    let host = Arc::new(Host::new(shared, job, node, agent, prepared)?);
+    let host = Arc::new(Host::new(shared, job, node, agent, prepared, outlet)?);
     let mut ceiling =
         [Effect::Read, Effect::Destructive].into_iter().collect::<std::collections::BTreeSet<_>>();
     if matches!(node.workspace, Workspace::Write | Workspace::Scratch) {
@@ -101,6 +103,7 @@ fn conclude(
     if !flagged.is_empty() {
         record["flagged"] = json!(flagged);
     }
+    host.note_requests(&mut record);
     let failed = |class, message: String, tree: Option<String>| {
         let fingerprint = Some(crate::fingerprint::of(&message, &log.tail));
         Ending::Failed(Failure { class, message, fingerprint, tree, record: record.clone() })

@@ -116,6 +116,7 @@ impl Lab {
                     access: None,
                     outside: None,
                     private: Arc::default(),
+                    authorities: None,
                     tool_paces: None,
                     hooks: None,
                 },
