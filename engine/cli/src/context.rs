@@ -16,7 +16,7 @@ use blueprint_runtime::models::Configured;
 use blueprint_runtime::shared::{Minds, Settings, Toolchains};
 use blueprint_runtime::start::Engine;
 use blueprint_runtime::store::{Fault, Lookup, Mode, OpenError, Options, RunSummary, Store, SyncLevel};
-use blueprint_sandbox::{Backend, DockerSettings, HOME, Launcher, Limits, ReadOnlyMount};
+use blueprint_sandbox::{Backend, DockerSettings, HOME, Launcher, Limits, MachineSettings, ReadOnlyMount};
 
 use crate::args::{Format, Global, RunSettings};
 use crate::config::{Color, Durability, Flags, Mapped, Resolved, Sources, resolve};
@@ -162,6 +162,7 @@ impl Context {
             settings: Settings {
                 isolation,
                 launcher: self.launcher(),
+                machine: self.machine(),
                 limits: Limits {
                     memory_bytes: limits.memory.get(),
                     pids: limits.pids.get(),
@@ -194,12 +195,23 @@ impl Context {
         Launcher::this_program().with_docker(self.docker())
     }
 
-    /// Where containers are made.
-    pub(crate) fn docker(&self) -> DockerSettings {
+    /// What virtual machines are made of, if the settings say so.
+    pub(crate) fn machine(&self) -> Option<MachineSettings> {
+        self.settings.microvm().map(|microvm| microvm.machine(self.cache("machines")))
+    }
+
+    /// A folder of ours for what can be made again.
+    fn cache(&self, name: &str) -> PathBuf {
         let named = |name: &str| self.environment.get(name).filter(|value| !value.is_empty());
         let home = named("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from);
         let cache = named("XDG_CACHE_HOME").map_or_else(|| home.join(".cache"), PathBuf::from);
-        let usual = DockerSettings::new(cache.join("blueprint").join("containers"));
+        cache.join("blueprint").join(name)
+    }
+
+    /// Where containers are made.
+    pub(crate) fn docker(&self) -> DockerSettings {
+        let named = |name: &str| self.environment.get(name).filter(|value| !value.is_empty());
+        let usual = DockerSettings::new(self.cache("containers"));
         let asked = self.settings.docker();
         let rootless = named("XDG_RUNTIME_DIR").map(|folder| Path::new(folder).join("docker.sock"));
         let own = rootless.filter(|socket| socket.exists() && !Path::new("/var/run/docker.sock").exists());

@@ -10,7 +10,7 @@ use blueprint_agent::tool::ToolPaces;
 use blueprint_core::graph::Program;
 use blueprint_core::run::State;
 use blueprint_sandbox::egress::Private;
-use blueprint_sandbox::{Launcher, Limits, ReadOnlyMount};
+use blueprint_sandbox::{Launcher, Limits, MachineSettings, ReadOnlyMount};
 
 use crate::clock::Clock;
 use crate::hooks::RunHooks;
@@ -30,6 +30,8 @@ pub struct Settings {
     pub isolation: Isolation,
     /// What makes sandboxes on this machine.
     pub launcher: Launcher,
+    /// What virtual machines are made of, if the user has some.
+    pub machine: Option<MachineSettings>,
     /// Limits of every command; a node's own time limit comes on top.
     pub limits: Limits,
     /// What of the host commands may see besides the base system.

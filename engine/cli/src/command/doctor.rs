@@ -8,7 +8,7 @@ use std::sync::Arc;
 use blueprint_core::format::Tier;
 use blueprint_core::graph::Program;
 use blueprint_runtime::isolation::{Isolation, Need};
-use blueprint_sandbox::{Backend, Launcher, ProbeReport, Verdict, probe_with};
+use blueprint_sandbox::{Backend, Launcher, ProbeReport, Verdict, probe_machine, probe_with};
 use serde_json::{Value, json};
 
 use crate::args::Format;
@@ -87,12 +87,13 @@ impl<'c> Trials<'c> {
             Sandbox::Auto => &[Backend::Process, Backend::Bubblewrap, Backend::Container],
             Sandbox::Container => &[Backend::Container],
             Sandbox::Gvisor => &[Backend::Gvisor],
-            Sandbox::Process | Sandbox::Bubblewrap | Sandbox::None if need.image => {
+            Sandbox::Microvm | Sandbox::Process | Sandbox::Bubblewrap | Sandbox::None if need.image => {
                 return Err(CliError::environment(format!(
                     "a node of the tier `{tier}` names an image, and only containers can show one: `{sandbox}` cannot"
                 ))
                 .hint("leave out `image`, or let the tier have a container"));
             }
+            Sandbox::Microvm => &[Backend::Microvm],
             Sandbox::Process => &[Backend::Process],
             Sandbox::Bubblewrap => &[Backend::Bubblewrap],
             Sandbox::None => {
@@ -107,7 +108,7 @@ impl<'c> Trials<'c> {
         }
         let mut failures = Vec::new();
         for backend in candidates {
-            let report = probe_with(&self.launcher, *backend).await;
+            let report = tried(self.context, &self.launcher, *backend).await;
             if works(&report) {
                 self.note(*backend);
                 return Ok(*backend);
@@ -147,6 +148,19 @@ impl<'c> Trials<'c> {
     }
 }
 
+/// Tries a backend, with what the settings say it is made of.
+async fn tried(context: &Context, launcher: &Launcher, backend: Backend) -> ProbeReport {
+    match (backend, context.machine()) {
+        (Backend::Microvm, Some(machine)) => probe_machine(launcher, machine).await,
+        (Backend::Microvm, None) => {
+            let reason = "no virtual machine is described: name its base system in your settings file, \
+                          `[microvm] rootfs = \"/path\"`";
+            ProbeReport { backend, verdict: Verdict::Broken { reason: reason.to_owned() } }
+        }
+        _ => probe_with(launcher, backend).await,
+    }
+}
+
 /// Runs hold what nodes wrote, so their folder is its owner's alone from the start.
 fn private_folder(path: &std::path::Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
@@ -162,6 +176,7 @@ fn identity(context: &Context) -> Value {
     json!({
         "boot": boot.trim(), "program": program, "uid": rustix::process::getuid().as_raw(),
         "docker": [docker.host, docker.runc, docker.gvisor],
+        "machine": format!("{:?}", context.machine()),
     })
 }
 
@@ -192,6 +207,9 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
     let launcher = context.launcher();
     for backend in [Backend::Process, Backend::Bubblewrap, Backend::Container, Backend::Gvisor] {
         reports.push(probe_with(&launcher, backend).await);
+    }
+    if context.machine().is_some() {
+        reports.push(tried(context, &launcher, Backend::Microvm).await);
     }
     let tiers: Vec<(Tier, Mapped)> = Tier::ALL.iter().map(|tier| (*tier, context.wanted(*tier))).collect();
     let holds = |mapped: &Mapped| {

@@ -17,7 +17,7 @@ use super::key::{Key, Section, nearest};
 use super::origin::{Origin, Place, plain};
 use super::paths::{self, Places};
 use super::sources::{Layer, Placed};
-use super::tiers::{Docker, Tiers};
+use super::tiers::{Docker, Microvm, Tiers};
 use super::value::{Form, Sandbox, Value};
 use super::variables::no_sandbox;
 
@@ -121,6 +121,12 @@ impl Reader<'_> {
                     let read = self.users_own::<Tiers>("tiers", "says what isolates strangers' code");
                     let read = read.and_then(|tiers| tiers.check().map(|()| tiers));
                     self.layer.tiers = self.kept("tiers", name.span(), read);
+                    continue;
+                }
+                (Section::Top, "microvm") => {
+                    let read = self.users_own::<Microvm>("microvm", "says what virtual machines are made of");
+                    let read = read.and_then(|machine| machine.check().map(|()| machine));
+                    self.layer.microvm = self.kept("microvm", name.span(), read);
                     continue;
                 }
                 (Section::Top, "docker") => {
@@ -290,9 +296,20 @@ impl Reader<'_> {
         // The right name in the wrong table is more likely than a near name in the right one.
         let elsewhere = Key::ALL.into_iter().find(|key| key.leaf() == name).map(Key::name);
         let here = Key::ALL.into_iter().filter(|key| key.section() == section).map(Key::leaf);
-        let tables = ["limits", "toolchains", "models", "hooks", "tools", "egress", "mcp", "tiers", "docker"]
-            .into_iter()
-            .filter(|_| section == Section::Top);
+        let tables = [
+            "limits",
+            "toolchains",
+            "models",
+            "hooks",
+            "tools",
+            "egress",
+            "mcp",
+            "tiers",
+            "docker",
+            "microvm",
+        ]
+        .into_iter()
+        .filter(|_| section == Section::Top);
         let suggestion = elsewhere.or_else(|| nearest(name, here.chain(tables))).map(str::to_owned);
         let place = self.place(range);
         self.errors.push(ConfigError::unknown(place, name, suggestion));

@@ -17,7 +17,7 @@ use super::origin::Origin;
 use super::paths::Places;
 use super::quantity::{Bytes, Cpus, Jobs, Pids, Wall};
 use super::sources::{Flags, Layer, Placed, Sources};
-use super::tiers::{Docker, Tiers};
+use super::tiers::{Docker, Microvm, Tiers};
 use super::value::{Color, Durability, Sandbox, Value};
 use super::variables;
 
@@ -41,6 +41,7 @@ pub(crate) struct Resolved {
     private: Private,
     tiers: Tiers,
     docker: Docker,
+    microvm: Option<Microvm>,
     authorities: Option<PathBuf>,
     mcp: McpConfig,
     notices: Vec<Notice>,
@@ -112,6 +113,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         private: None,
         tiers: None,
         docker: None,
+        microvm: None,
         authorities: None,
         mcp: None,
     };
@@ -137,6 +139,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         private: user.private.unwrap_or_default(),
         tiers: user.tiers.unwrap_or_default(),
         docker: user.docker.unwrap_or_default(),
+        microvm: user.microvm,
         authorities: user.authorities,
         mcp: user.mcp.unwrap_or_default(),
         notices,
@@ -165,6 +168,7 @@ fn options(flags: &Flags) -> Layer {
         private: None,
         tiers: None,
         docker: None,
+        microvm: None,
         authorities: None,
         mcp: None,
     }
@@ -251,6 +255,11 @@ impl Resolved {
     /// What isolates the tiers besides `trusted`.
     pub(crate) fn tiers(&self) -> &Tiers {
         &self.tiers
+    }
+
+    /// What virtual machines are made of.
+    pub(crate) fn microvm(&self) -> Option<&Microvm> {
+        self.microvm.as_ref()
     }
 
     /// Where containers are made.

@@ -225,7 +225,7 @@ fn all_errors_are_reported_at_once_with_their_places() {
         format!("user {USER}:2:8: `sync` must be text in quotes, not a whole number"),
         format!("{USER}:3:10: `limits` is a table: write `[limits]` above its settings"),
         format!(
-            "user {USER}:4:11: `sandbox` must be one of \"auto\", \"process\", \"bubblewrap\", \"container\", \"gvisor\""
+            "user {USER}:4:11: `sandbox` must be one of \"auto\", \"process\", \"bubblewrap\", \"container\", \"gvisor\", \"microvm\""
         ),
         format!("user {USER}:5:11: `state` must be text in quotes, not true or false"),
     ];

@@ -1,7 +1,10 @@
-//! Which sandbox the tiers get, and where containers are made: `[tiers]` and `[docker]` of the user's settings.
+//! Which sandbox the tiers get, and where containers are made: `[tiers]`, `[docker]` and `[microvm]` of the user's settings.
 //! A tier that is mapped to something weaker than its default stays mapped, and is said so at every run.
 
+use std::path::PathBuf;
+
 use blueprint_core::format::Tier;
+use blueprint_sandbox::{Acceleration, MachineSettings, Rootfs};
 use serde::Deserialize;
 
 use super::value::Sandbox;
@@ -40,14 +43,13 @@ impl Tiers {
             [("internal", &self.internal), ("generated", &self.generated), ("untrusted", &self.untrusted)]
         {
             match word.as_deref().map(str::parse::<Sandbox>) {
-                None
-                | Some(Ok(Sandbox::Process | Sandbox::Bubblewrap | Sandbox::Container | Sandbox::Gvisor)) => {
-                }
                 Some(Ok(Sandbox::Auto | Sandbox::None)) => {
                     return Err(format!(
-                        "`{name}` names the sandbox it gets: \"gvisor\", \"container\", \"process\" or \"bubblewrap\""
+                        "`{name}` names the sandbox it gets: \"microvm\", \"gvisor\", \"container\", \"process\" or \
+                         \"bubblewrap\""
                     ));
                 }
+                None | Some(Ok(_)) => {}
                 Some(Err(reason)) => return Err(format!("`{name}` {reason}")),
             }
         }
@@ -75,6 +77,8 @@ fn rank(sandbox: Sandbox) -> u8 {
         Sandbox::Auto | Sandbox::Process | Sandbox::Bubblewrap => 1,
         Sandbox::Container => 2,
         Sandbox::Gvisor => 3,
+        // With the processor's help; software emulation is no boundary, and the attestation says which it was.
+        Sandbox::Microvm => 4,
     }
 }
 
@@ -91,6 +95,53 @@ pub(crate) struct Docker {
     /// Its name of the gVisor runtime.
     #[serde(default)]
     pub(crate) gvisor: Option<String>,
+}
+
+/// Virtual machines.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Microvm {
+    /// The base system: a folder, or an image of a file system.
+    rootfs: PathBuf,
+    #[serde(default)]
+    qemu: Option<PathBuf>,
+    #[serde(default)]
+    kernel: Option<PathBuf>,
+    #[serde(default)]
+    modules: Option<PathBuf>,
+    #[serde(default)]
+    acceleration: Acceleration,
+    #[serde(default)]
+    boot_seconds: Option<u64>,
+    #[serde(default)]
+    workspace_bytes: Option<u64>,
+}
+
+impl Microvm {
+    /// What machines are made of, with a folder for what takes long to make.
+    pub(crate) fn machine(&self, cache: PathBuf) -> MachineSettings {
+        let rootfs = self.rootfs.clone();
+        let rootfs = if rootfs.is_dir() { Rootfs::Directory(rootfs) } else { Rootfs::Image(rootfs) };
+        let usual = MachineSettings::new(rootfs, cache);
+        MachineSettings {
+            qemu: self.qemu.clone(),
+            kernel: self.kernel.clone(),
+            modules: self.modules.clone(),
+            acceleration: self.acceleration,
+            boot_seconds: self.boot_seconds.unwrap_or(usual.boot_seconds),
+            workspace_bytes: self.workspace_bytes.unwrap_or(usual.workspace_bytes),
+            ..usual
+        }
+    }
+
+    /// What is wrong with it, for people.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let named = [Some(&self.rootfs), self.qemu.as_ref(), self.kernel.as_ref(), self.modules.as_ref()];
+        match named.into_iter().flatten().find(|path| !path.is_absolute()) {
+            Some(path) => Err(format!("cannot be used: `{}` must be an absolute path", path.display())),
+            None => Ok(()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,8 @@ pub(crate) enum Sandbox {
     Container,
     /// A container under gVisor.
     Gvisor,
+    /// A virtual machine.
+    Microvm,
     /// Nothing. Only an option on the command line can say so, each time.
     None,
 }
@@ -152,6 +154,7 @@ impl FromStr for Sandbox {
                 ("bubblewrap", Self::Bubblewrap),
                 ("container", Self::Container),
                 ("gvisor", Self::Gvisor),
+                ("microvm", Self::Microvm),
             ],
         )
     }
@@ -181,6 +184,7 @@ impl fmt::Display for Sandbox {
             Self::Bubblewrap => "bubblewrap",
             Self::Container => "container",
             Self::Gvisor => "gvisor",
+            Self::Microvm => "microvm",
             Self::None => "none",
         })
     }

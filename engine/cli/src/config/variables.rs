@@ -22,6 +22,7 @@ pub(super) fn read(
         private: None,
         tiers: None,
         docker: None,
+        microvm: None,
         authorities: None,
         mcp: None,
         jobs: reader.value(Key::Jobs),

@@ -23,6 +23,20 @@ fn engine() -> Option<String> {
     there.then_some(host)
 }
 
+/// What virtual machines of the tests are made of, as settings. Those that name `microvm` must have it.
+#[expect(clippy::disallowed_methods, reason = "what machines are made of is named to the tests this way")]
+fn machine() -> Option<String> {
+    let named = |part: &str| std::env::var(format!("BLUEPRINT_MICROVM_{part}")).ok();
+    let required = std::env::var("BLUEPRINT_REQUIRE_BACKENDS").is_ok_and(|names| names.contains("microvm"));
+    let (Some(rootfs), Some(kernel), Some(modules)) = (named("ROOTFS"), named("KERNEL"), named("MODULES"))
+    else {
+        assert!(!required, "nothing says what machines are made of");
+        super::trouble::skipped("nothing says what virtual machines are made of");
+        return None;
+    };
+    Some(format!("[microvm]\nrootfs = \"{rootfs}\"\nkernel = \"{kernel}\"\nmodules = \"{modules}\"\n"))
+}
+
 fn docker(host: &str, args: &[&str]) -> String {
     let done = Command::new("docker").arg("-H").arg(host).args(args).output().unwrap();
     assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
@@ -47,14 +61,19 @@ fn the_same_blueprint_runs_under_every_backend_by_the_map_alone() {
     if host.is_some() {
         backends.extend(["container", "gvisor"]);
     }
+    let machine = machine();
+    if machine.is_some() {
+        backends.push("microvm");
+    }
     for backend in backends {
         let lab = Lab::in_git();
+        let machine = machine.clone().unwrap_or_default();
         let docker = host.as_ref().map(|host| format!("[docker]\nhost = \"{host}\"\n")).unwrap_or_default();
-        lab.settings(&format!("{docker}[tiers]\nuntrusted = \"{backend}\"\n"));
+        lab.settings(&format!("{docker}{machine}[tiers]\nuntrusted = \"{backend}\"\n"));
         lab.blueprint("steps", STEPS);
         let said = lab.say(&["run", "steps"]).ends(0);
         assert!(said.err.contains("a project"), "{said}");
-        let weaker = backend != "gvisor";
+        let weaker = !["gvisor", "microvm"].contains(&backend);
         assert_eq!(said.err.contains("isolates less than its default"), weaker, "{backend}: {said}");
         let run = lab.run();
         let shown = lab.show(&run, "first");

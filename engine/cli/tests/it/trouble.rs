@@ -410,6 +410,7 @@ fn start_two_days_ahead(lab: &Lab, name: &str) -> String {
             settings: Settings {
                 isolation: blueprint_runtime::isolation::Isolation::same(blueprint_sandbox::Backend::None),
                 launcher: blueprint_sandbox::Launcher::this_program(),
+                machine: None,
                 limits: blueprint_sandbox::Limits::default(),
                 toolchains: Toolchains::default(),
                 program: None,

@@ -37,9 +37,11 @@ pub(super) fn spec(
 ) -> Spec {
     let image = node.image.as_ref().map_or(Image::Host, |name| Image::Named(name.to_string()));
     // Without isolation nothing is mounted: the whole machine is there, under its own names. An image brings its own.
-    let shows_tools = backend != Backend::None && image == Image::Host;
-    let read_only = if shows_tools { shared.settings.toolchains.read_only.clone() } else { Vec::new() };
-    Spec { workspace, read_only, limits, image, ..Spec::default() }
+    // So does the system of a virtual machine.
+    let own_system = matches!(backend, Backend::None | Backend::Microvm) || image != Image::Host;
+    let read_only = if own_system { Vec::new() } else { shared.settings.toolchains.read_only.clone() };
+    let machine = shared.settings.machine.clone().filter(|_| backend == Backend::Microvm);
+    Spec { workspace, read_only, limits, image, machine, ..Spec::default() }
 }
 
 /// Starts a sandbox for a node.
@@ -52,7 +54,7 @@ pub(super) fn exec(shared: &Shared, job: &Job, backend: Backend, argv: Vec<Strin
     let home = if backend == Backend::None { Path::new("/nonexistent") } else { Path::new(HOME) };
     let mut exec = Exec::new(argv, cwd, home);
     let tools = &shared.settings.toolchains;
-    let has_tools = job.node(shared).image.is_none();
+    let has_tools = job.node(shared).image.is_none() && backend != Backend::Microvm;
     if has_tools && !tools.path.is_empty() {
         let base = exec.env.get("PATH").cloned().unwrap_or_default();
         let path: Vec<String> =

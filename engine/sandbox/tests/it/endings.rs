@@ -8,7 +8,7 @@ use std::{
 use blueprint_sandbox::{Backend, Exec, Limits, NotStarted, Status, Stream};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::desk::{Desk, command, every, host_sees, isolating, limits, python, run, run_until, sh};
+use crate::desk::{Desk, backends, command, every, host_sees, isolating, limits, python, run, run_until, sh};
 
 /// A number that shows a process of a test in the host's process list.
 pub(crate) fn marker() -> String {
@@ -122,7 +122,7 @@ async fn wall_time_ends_a_command_that_ignores_every_signal() {
 
 #[tokio::test]
 async fn a_command_may_use_its_grace() {
-    for backend in every() {
+    for backend in backends() {
         let mut desk = Desk::new(backend);
         desk.spec.limits.grace = Duration::from_secs(30);
         let mut sandbox = desk.start().await;

@@ -58,8 +58,12 @@ fn resident_bytes() -> u64 {
 #[tokio::test]
 async fn two_hundred_sandboxes_in_a_row_leave_nothing() {
     for backend in isolating() {
-        // gVisor takes several times as long; what it could leave is left by a few as well.
-        let rounds = if backend == Backend::Gvisor { 20 } else { 200 };
+        // What these could leave is left by a few as well, and they take several times as long.
+        let rounds = match backend {
+            Backend::Gvisor => 20,
+            Backend::Microvm => 5,
+            _ => 200,
+        };
         let desk = Desk::new(backend);
         // The first ones make what stays by design: the connection, the guest's file, the image.
         for _ in 0..3 {

@@ -109,6 +109,7 @@ impl Lab {
                 settings: Settings {
                     isolation: blueprint_runtime::isolation::Isolation::same(Backend::None),
                     launcher: blueprint_sandbox::Launcher::this_program(),
+                    machine: None,
                     limits: Limits::default(),
                     toolchains: Toolchains::default(),
                     program: None,
