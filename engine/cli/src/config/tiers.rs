@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::value::Sandbox;
 
 /// The sandboxes of the tiers. That of `trusted` is the setting `sandbox`.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tiers {
     #[serde(default)]
@@ -28,12 +28,6 @@ pub(crate) struct Mapped {
     pub(crate) sandbox: Sandbox,
     /// Whether it isolates less than the tier's default.
     pub(crate) weaker: bool,
-}
-
-impl Default for Tiers {
-    fn default() -> Self {
-        Self { internal: None, generated: None, untrusted: None }
-    }
 }
 
 impl Tiers {

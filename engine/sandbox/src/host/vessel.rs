@@ -56,10 +56,8 @@ impl Vessel {
     pub(super) fn learn_groups(&mut self, groups: Vec<PathBuf>) {
         match self {
             Self::Launched(launched) => launched.learn_groups(groups),
-            // The guest does not see them; they were found from outside.
-            Self::Container(_) => {}
-            // A machine is in none of the host's, whatever it says.
-            Self::Machine(_) => {}
+            // A container's were found from outside, and a machine is in none of the host's, whatever it says.
+            Self::Container(_) | Self::Machine(_) => {}
         }
     }
 

@@ -65,7 +65,11 @@ pub(crate) fn isolating() -> Vec<Backend> {
     every().into_iter().filter(|backend| *backend != Backend::None).collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "whoever runs the tests says what must not be left out")]
+#[expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "whoever runs the tests says what must not be left out, and is told what was"
+)]
 pub(crate) fn tries(backend: Backend) -> bool {
     let required = std::env::var("BLUEPRINT_REQUIRE_BACKENDS").unwrap_or_default();
     if required.split(',').any(|name| name == backend.name()) {
