@@ -12,7 +12,7 @@ use super::lab::{Lab, wait_until};
     clippy::disallowed_methods,
     reason = "the engine of the tests is named the way every Docker client is told"
 )]
-fn engine() -> Option<String> {
+pub(super) fn engine() -> Option<String> {
     let host = std::env::var("DOCKER_HOST").unwrap_or_else(|_| "unix:///var/run/docker.sock".to_owned());
     let there = host.strip_prefix("unix://").is_some_and(|path| std::path::Path::new(path).exists());
     let required = std::env::var("BLUEPRINT_REQUIRE_BACKENDS").is_ok_and(|names| names.contains("container"));

@@ -98,7 +98,12 @@ fn lab(mirror: &Mirror, run: &str) -> Lab {
     let file = lab.beside("authorities.pem");
     std::fs::write(&file, &mirror.certificate).unwrap();
     let host = format!("localhost:{}", mirror.address.port());
-    lab.settings(&format!("[egress]\nprivate = [\"{host}\"]\nauthorities = \"{}\"\n", file.display()));
+    let docker = super::tiers::engine().map(|host| format!("[docker]\nhost = \"{host}\"\n"));
+    let docker = docker.unwrap_or_default();
+    lab.settings(&format!(
+        "{docker}[egress]\nprivate = [\"{host}\"]\nauthorities = \"{}\"\n",
+        file.display()
+    ));
     lab.blueprint(
         "use",
         &format!(
@@ -117,6 +122,13 @@ fn placeholder(lab: &Lab) -> String {
 /// The host has the secret; whatever else there is has a placeholder, which is new in each run.
 #[test]
 fn a_secret_of_a_host_is_nowhere_but_at_the_host() {
+    let containers = super::tiers::engine().map(|_| ["container", "gvisor"]);
+    for sandbox in ["process", "bubblewrap"].into_iter().chain(containers.into_iter().flatten()) {
+        nowhere_but_at_the_host(sandbox);
+    }
+}
+
+fn nowhere_but_at_the_host(sandbox: &str) {
     let mirror = Mirror::start();
     let script = format!(
         "curl -sSi https://localhost:{}/ -H \"Authorization: Bearer $API_TOKEN\" > answer\ncat answer\nenv\ncat /proc/*/environ | tr '\\0' '\\n'",
@@ -124,7 +136,12 @@ fn a_secret_of_a_host_is_nowhere_but_at_the_host() {
     );
     let lab = lab(&mirror, &script);
     let run = |lab: &Lab| {
-        let said = lab.say_with(&[("TOKEN", SECRET)], &["run", "use", "--secret", "token=env:TOKEN"]).ends(0);
+        let said = lab
+            .say_with(
+                &[("TOKEN", SECRET)],
+                &["run", "use", "--secret", "token=env:TOKEN", "--sandbox", sandbox],
+            )
+            .ends(0);
         for form in spellings() {
             assert!(!said.out.contains(&form) && !said.err.contains(&form), "as {form}: {said}");
         }
@@ -180,7 +197,9 @@ fn authorities_are_named_by_the_user_and_must_be_there() {
     );
     let run = |settings: &str| {
         let lab = lab(&mirror, &script);
-        lab.settings(&format!("[egress]\nprivate = [\"localhost:*\"]\n{settings}"));
+        let docker = super::tiers::engine().map(|host| format!("[docker]\nhost = \"{host}\"\n"));
+        let docker = docker.unwrap_or_default();
+        lab.settings(&format!("{docker}[egress]\nprivate = [\"localhost:*\"]\n{settings}"));
         lab.say_with(&[("TOKEN", SECRET)], &["run", "use", "--secret", "token=env:TOKEN"])
     };
     run("").ends(0).mentions("502");
