@@ -354,3 +354,51 @@ fn doctor_says_what_each_tier_gets() {
     let said = lab.say(&["doctor"]);
     assert!(said.out.contains("nodes of this tier are refused here"), "{said}");
 }
+
+#[test]
+fn a_container_that_is_killed_under_its_command_fails_the_node_and_says_so() {
+    let Some(host) = engine() else { return };
+    for backend in ["container", "gvisor"] {
+        let lab = Lab::in_git();
+        lab.settings(&format!("[docker]\nhost = \"{host}\"\n[tiers]\nuntrusted = \"{backend}\"\n"));
+        lab.blueprint(
+            "steps",
+            "[nodes.first]\ntier = \"untrusted\"\nshell = \"sh\"\nrun = 'echo begun; while :; do sleep 1; done'\n",
+        );
+        let mut running = lab.start(&["run", "steps"]);
+        running.wait_for_err("begun");
+        let label = format!(":{}:", running.pid());
+        let all = docker(&host, &["ps", "--format", "{{.ID}} {{.Label \"dev.blueprint.owner\"}}"]);
+        let id =
+            all.lines().find(|line| line.contains(&label)).and_then(|line| line.split(' ').next()).unwrap();
+        docker(&host, &["kill", id]);
+        let said = running.end().ends(1);
+        assert!(said.err.contains("the sandbox ended while the command was running"), "{backend}: {said}");
+        assert_eq!(lab.phase(&lab.run(), "first"), "failed");
+    }
+}
+
+/// The guest's file has no room: refused, and not run without it.
+#[test]
+fn a_full_disk_refuses_a_container() {
+    let Some(host) = engine() else { return };
+    if !rustix::process::geteuid().is_root() {
+        return super::trouble::skipped("only root can make a disk that is full");
+    }
+    let lab = Lab::in_git();
+    lab.settings(&format!("[docker]\nhost = \"{host}\"\n"));
+    lab.blueprint("steps", STEPS);
+    let cache = lab.beside("cache");
+    std::fs::create_dir(&cache).unwrap();
+    let mounted =
+        Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&cache).status().unwrap();
+    assert!(mounted.success());
+    let said = lab.say_with(&[("XDG_CACHE_HOME", &cache.display().to_string())], &["run", "steps"]);
+    assert!(Command::new("umount").arg(&cache).status().unwrap().success());
+    let said = said.ends(3);
+    assert!(
+        said.err.contains("No space left on device") && said.err.contains("nothing was started"),
+        "{said}"
+    );
+    assert!(lab.runs().is_empty());
+}
