@@ -171,6 +171,7 @@ impl Driver {
         for cancel in self.working.values() {
             cancel.cancel();
         }
+        self.shared.kept.stop().await;
         (end, self.journal, self.state)
     }
 

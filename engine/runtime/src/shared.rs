@@ -18,6 +18,7 @@ use crate::isolation::{Attested, Isolation};
 use crate::journal::Entry;
 use crate::logs::Line;
 use crate::outside::Outside;
+use crate::perform::Kept;
 use crate::redact::Redactor;
 use crate::start::StandIn;
 use crate::store::Store;
@@ -119,6 +120,8 @@ pub struct Shared {
     pub observer: Arc<dyn Observer>,
     /// The attestations of the sandboxes, each kept once and named by the nodes it is about.
     pub attested: Attested,
+    /// Containers that wait for another command.
+    pub kept: Kept,
     /// The HTTP client, once it is needed.
     pub http: OnceLock<reqwest::Client>,
 }

@@ -517,6 +517,7 @@ impl Engine {
             trees,
             observer: world.observer,
             attested: crate::isolation::Attested::default(),
+            kept: crate::perform::Kept::default(),
             http: OnceLock::new(),
         }
     }

@@ -402,3 +402,51 @@ fn a_full_disk_refuses_a_container() {
     );
     assert!(lab.runs().is_empty());
 }
+
+/// A chain of a tier whose code is the project's own shares a container, and nothing but the workspace goes on. What models
+/// and strangers wrote never shares one.
+#[test]
+fn a_chain_shares_a_container_that_is_empty_for_each_of_its_nodes() {
+    let Some(host) = engine() else { return };
+    for (tier, backend, shares) in
+        [("internal", "container", true), ("untrusted", "container", false), ("untrusted", "gvisor", false)]
+    {
+        let lab = Lab::in_git();
+        lab.settings(&format!("[docker]\nhost = \"{host}\"\n[tiers]\n{tier} = \"{backend}\"\n"));
+        lab.blueprint(
+            "chain",
+            &format!(
+                r#"
+[defaults]
+tier = "{tier}"
+shell = "sh"
+[nodes.a]
+run = 'stat -c made:%z /.dockerenv; echo one > made; mkdir -p /tmp/d/e $HOME/h; echo x > /tmp/d/x; echo y > $HOME/.hidden; echo z > /dev/shm/z; ln -s /etc /tmp/link'
+[nodes.b]
+needs = ["a"]
+run = 'stat -c made:%z /.dockerenv; cat made; test -z "$(ls -A /tmp $HOME /dev/shm | grep -v :)"; ls /etc/passwd; echo two >> made'
+[nodes.c]
+needs = ["b"]
+run = 'stat -c made:%z /.dockerenv; test "$(cat made)" = "$(printf "one\ntwo")"'
+"#
+            ),
+        );
+        lab.say(&["run", "chain"]).ends(0);
+        let run = lab.run();
+        let seen: Vec<String> = ["a", "b", "c"]
+            .iter()
+            .map(|node| {
+                let said = lab.say(&["logs", &run, node]).ends(0).out;
+                let line = said.lines().find(|line| line.contains("made:")).unwrap();
+                // When the container was made, to the nanosecond.
+                line[line.find("made:").unwrap()..].to_owned()
+            })
+            .collect();
+        if shares {
+            assert_eq!((&seen[0], &seen[1]), (&seen[1], &seen[2]), "{tier} {backend}");
+        } else {
+            assert!(seen[0] != seen[1] && seen[1] != seen[2], "{tier} {backend} {seen:?}");
+        }
+        assert_eq!(ours(&host), "", "none outlives its run");
+    }
+}

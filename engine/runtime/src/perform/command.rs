@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::outlet::Outlet;
-use super::{Ending, Job, blocking, infra, surroundings};
+use super::{Ending, Job, blocking, infra, kept, surroundings};
 use crate::logs::{Log, LogWriter, live_path};
 use crate::outputs;
 use crate::payload::keep;
@@ -139,8 +139,15 @@ async fn attempt(
     }
     let mut spec = surroundings::spec(shared, node, backend, workspace, limits);
     spec.read_only.extend(outlet.mount());
-    let mut sandbox =
-        outlet.start(shared, backend, &spec).await.map_err(|error| surroundings::failed(&error))?;
+    let purpose = if outlet.is_closed() { kept::purpose(node, backend, &spec) } else { None };
+    let waiting = match &purpose {
+        Some(purpose) => shared.kept.take(purpose).await,
+        None => None,
+    };
+    let mut sandbox = match waiting {
+        Some(sandbox) => sandbox,
+        None => outlet.start(shared, backend, &spec).await.map_err(|error| surroundings::failed(&error))?,
+    };
     let attestation = surroundings::attest(shared, &sandbox)?;
     let (send, mut receive) = mpsc::channel(16);
     let live = live_path(&shared.state_dir, &shared.run, &job.path, job.attempt);
@@ -170,7 +177,10 @@ async fn attempt(
         fault
     };
     let (ended, fault) = tokio::join!(execution, reading);
-    sandbox.stop().await;
+    match purpose.filter(|_| ended.is_ok()) {
+        Some(purpose) => shared.kept.keep(purpose, sandbox).await,
+        None => sandbox.stop().await,
+    }
     let log = match fault {
         Some(error) => Err(error),
         None => log.finish(&mut seen),

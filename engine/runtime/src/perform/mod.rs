@@ -18,13 +18,15 @@ mod edit;
 mod escalate;
 mod gate;
 mod http;
-mod stub;
+mod kept;
 mod outlet;
+mod stub;
 mod surroundings;
 
 pub(crate) use agent::trouble;
 pub use decide::evaluate;
 pub use escalate::Handover;
+pub use kept::Kept;
 
 /// The work of one attempt, with everything it needs of the state.
 #[derive(Debug, Clone)]

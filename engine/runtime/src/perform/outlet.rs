@@ -81,6 +81,11 @@ impl Outlet {
         Ok(outlet)
     }
 
+    /// Whether there is none.
+    pub(super) fn is_closed(&self) -> bool {
+        self.proxy.is_none()
+    }
+
     /// What a sandbox must be shown besides.
     pub(super) fn mount(&self) -> Option<ReadOnlyMount> {
         let file = self.trusted.as_ref()?;

@@ -5,6 +5,7 @@ mod channel;
 mod command;
 mod confine;
 mod egress;
+mod renew;
 mod seccomp;
 mod serve;
 mod spawn;

@@ -33,6 +33,7 @@ use crate::{
         command::Command,
         confine::{Rules, enforced_abi},
         egress::{Egress, Turn},
+        renew,
         seccomp::{self, Affinity},
         spawn::{self, Confinement, NotSpawned},
         watch,
@@ -295,6 +296,13 @@ impl Guest {
             }
             Kind::EgressData | Kind::EgressCredit | Kind::EgressClose | Kind::EgressReset => {
                 self.egress.handle(frame)?;
+            }
+            Kind::Renew if self.command.is_some() => {
+                return Err(fault(Stage::Protocol, "a command is running"));
+            }
+            Kind::Renew => {
+                renew::private_folders()?;
+                self.channel.send(Kind::Renewed, 0, &[]);
             }
             Kind::Ping => self.channel.send(Kind::Pong, frame.stream, &frame.payload),
             Kind::Stdin | Kind::StdinClose | Kind::Signal | Kind::Kill => self.pass_on(frame)?,

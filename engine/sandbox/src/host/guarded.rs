@@ -44,6 +44,9 @@ const START_TIME: Duration = Duration::from_secs(20);
 /// How often a machine is started before it counts as not starting: emulated ones hang once in a while.
 const BOOTS: u32 = 2;
 
+/// Time a guest may take to empty the private folders.
+const RENEWAL_TIME: Duration = Duration::from_secs(5);
+
 /// Time the guest may take beyond what it was given, before it is killed with everything inside.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -274,6 +277,37 @@ impl Guarded {
 
     pub(super) fn attestation(&self) -> &Attestation {
         &self.attestation
+    }
+
+    /// Empties what is private to it, for another command. Says whether it can be used: one that does not answer, or
+    /// cannot be emptied, is ended.
+    pub(super) async fn renew(&mut self) -> bool {
+        if self.state != State::Idle {
+            return false;
+        }
+        self.state = State::Busy;
+        let done = match self.writer.queue(Kind::Renew, 0, &[]) {
+            Ok(()) => time::timeout(RENEWAL_TIME, self.renewed()).await.unwrap_or(false),
+            Err(_) => false,
+        };
+        if done {
+            self.state = State::Idle;
+        } else {
+            self.end().await;
+        }
+        done
+    }
+
+    async fn renewed(&mut self) -> bool {
+        self.writer.flush().await;
+        loop {
+            match self.reader.next().await {
+                Ok(Incoming::Frame(frame)) if frame.kind == Kind::Renewed => return true,
+                // Late words about an earlier command.
+                Ok(Incoming::Frame(frame)) if frame.kind != Kind::Error => {}
+                Ok(Incoming::Frame(_) | Incoming::Closed) | Err(_) => return false,
+            }
+        }
     }
 
     pub(super) async fn exec(

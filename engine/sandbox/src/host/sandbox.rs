@@ -106,6 +106,15 @@ impl Sandbox {
         }
     }
 
+    /// Empties what is private to it, so that another command finds it as the first one did, and says whether that can be
+    /// relied on. If not, it can only be stopped.
+    pub async fn renew(&mut self) -> bool {
+        match &mut self.kind {
+            Kind::Guarded(sandbox) => sandbox.renew().await,
+            Kind::Direct(_) => false,
+        }
+    }
+
     /// What this sandbox really is.
     pub fn attestation(&self) -> &Attestation {
         match &self.kind {

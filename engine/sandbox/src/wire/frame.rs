@@ -57,10 +57,14 @@ pub enum Kind {
     EgressClose = 19,
     /// Either way: a connection is over, and what is under way is void.
     EgressReset = 20,
+    /// Host to guest, between commands: empty the private folders, for another command.
+    Renew = 21,
+    /// Guest to host: they are empty.
+    Renewed = 22,
 }
 
 impl Kind {
-    const ALL: [Self; 20] = [
+    const ALL: [Self; 22] = [
         Self::Boot,
         Self::Hello,
         Self::Ready,
@@ -81,6 +85,8 @@ impl Kind {
         Self::EgressCredit,
         Self::EgressClose,
         Self::EgressReset,
+        Self::Renew,
+        Self::Renewed,
     ];
 
     /// Whether it is about a connection outwards. Those have numbers of their own, apart from those of commands.

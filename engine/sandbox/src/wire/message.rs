@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Version of the conversation; both sides must name the same one.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Standard input bytes the host may have in flight before the guest grants more.
 pub const STDIN_WINDOW_BYTES: usize = 256 << 10;

@@ -1,0 +1,63 @@
+//! Containers that ran a command of this run and may run another of the same kind: starting one costs a hundred times as
+//! much as a command in it. Only for tiers whose code comes from people of the project; whatever a command left outside of
+//! the workspace is gone before the next one.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use blueprint_core::format::Tier;
+use blueprint_core::graph::Node;
+use blueprint_sandbox::{Backend, Sandbox, Spec};
+
+/// The most that wait at a time.
+const MOST: usize = 8;
+
+/// Those that wait.
+#[derive(Debug, Default)]
+pub struct Kept(Mutex<VecDeque<(String, Sandbox)>>);
+
+/// What a container is for: the same words mean that one may stand in for another. `None` if it is for one node alone.
+pub(super) fn purpose(node: &Node, backend: Backend, spec: &Spec) -> Option<String> {
+    let shared = backend == Backend::Container && matches!(node.tier, Tier::Trusted | Tier::Internal);
+    let words = serde_json::to_string(spec).ok().filter(|_| shared)?;
+    Some(format!("{}\n{words}", node.tier.as_str()))
+}
+
+impl Kept {
+    /// One for this purpose that is alive and empty, if there is one.
+    pub(super) async fn take(&self, purpose: &str) -> Option<Sandbox> {
+        loop {
+            let mut sandbox = self.pop(purpose)?;
+            if sandbox.renew().await {
+                return Some(sandbox);
+            }
+            sandbox.stop().await;
+        }
+    }
+
+    fn pop(&self, purpose: &str) -> Option<Sandbox> {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = waiting.iter().position(|(kept, _)| kept == purpose)?;
+        waiting.remove(at).map(|(_, sandbox)| sandbox)
+    }
+
+    /// Keeps one that has run a command to its end.
+    pub(super) async fn keep(&self, purpose: String, sandbox: Sandbox) {
+        let oldest = {
+            let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.push_back((purpose, sandbox));
+            if waiting.len() > MOST { waiting.pop_front() } else { None }
+        };
+        if let Some((_, sandbox)) = oldest {
+            sandbox.stop().await;
+        }
+    }
+
+    /// Ends all of them.
+    pub(crate) async fn stop(&self) {
+        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for (_, sandbox) in all {
+            sandbox.stop().await;
+        }
+    }
+}
