@@ -200,6 +200,13 @@ pub(crate) fn bound_capabilities(kept: &[u32]) -> io::Result<()> {
     Ok(())
 }
 
+/// This process's priority at disks; negative if the kernel has none.
+pub(crate) fn disk_priority() -> i64 {
+    const PROCESS: libc::c_int = 1;
+    // SAFETY: takes integers only.
+    unsafe { libc::syscall(libc::SYS_ioprio_get, PROCESS, 0) }
+}
+
 /// The beginning of the kernel's own log, if it lets us read it. Only kernels that are programs do.
 pub(crate) fn first_words() -> Option<String> {
     const READ_ALL: libc::c_int = 3;

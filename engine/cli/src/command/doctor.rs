@@ -93,6 +93,12 @@ impl<'c> Trials<'c> {
                 ))
                 .hint("leave out `image`, or let the tier have a container"));
             }
+            Sandbox::Microvm if need.files => {
+                return Err(CliError::environment(format!(
+                    "the tier `{tier}` is mapped to virtual machines, which run no agents and take no `credentials` yet"
+                ))
+                .hint("map it to `gvisor`, or give these nodes another tier; nothing was started"));
+            }
             Sandbox::Microvm => &[Backend::Microvm],
             Sandbox::Process => &[Backend::Process],
             Sandbox::Bubblewrap => &[Backend::Bubblewrap],
@@ -103,11 +109,12 @@ impl<'c> Trials<'c> {
                 return Ok(Backend::None);
             }
         };
-        if let Some(backend) = candidates.iter().copied().find(|backend| self.known[backend.name()] == true) {
-            return Ok(backend);
-        }
         let mut failures = Vec::new();
         for backend in candidates {
+            // In their order, whatever was needed before: the same choice on every day.
+            if self.known[backend.name()] == true {
+                return Ok(*backend);
+            }
             let report = tried(self.context, &self.launcher, *backend).await;
             if works(&report) {
                 self.note(*backend);
@@ -174,7 +181,7 @@ fn identity(context: &Context) -> Value {
         std::fs::metadata("/proc/self/exe").map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec())).ok();
     let docker = context.docker();
     json!({
-        "boot": boot.trim(), "program": program, "uid": rustix::process::getuid().as_raw(),
+        "boot": boot.trim(), "view": std::fs::read_link("/proc/self/ns/mnt").unwrap_or_default(), "program": program, "uid": rustix::process::getuid().as_raw(),
         "docker": [docker.host, docker.runc, docker.gvisor],
         "machine": format!("{:?}", context.machine()),
     })

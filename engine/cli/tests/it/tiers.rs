@@ -214,6 +214,16 @@ fn commands_find_the_programs_of_their_image() {
         let facts = &lab.show(&lab.run(), "first")["attestation"];
         assert_eq!(facts["runtime"]["image"], *id, "{tier}");
     }
+    let change = ["import", "--change", "VOLUME /data", &archive.display().to_string()];
+    let declares = docker(&host, &change);
+    lab.blueprint(
+        "steps",
+        &format!("[nodes.a]\nimage = \"{declares}\"\nrun = [\"/bin/busybox\", \"true\"]\n"),
+    );
+    let said = lab.say(&["run", "steps"]);
+    assert!(said.err.contains("it declares volumes"), "{said}");
+    docker(&host, &["image", "rm", &declares]);
+    lab.blueprint("steps", &format!("[nodes.first]\nimage = \"{id}\"\nrun = [\"true\"]\n"));
     docker(&host, &["image", "rm", &id]);
     let runs = lab.runs().len();
     let said = lab.say(&["run", "steps"]).ends(3);
@@ -449,4 +459,51 @@ run = 'stat -c made:%z /.dockerenv; test "$(cat made)" = "$(printf "one\ntwo")"'
         }
         assert_eq!(ours(&host), "", "none outlives its run");
     }
+}
+
+/// What a command leaves that no folder holds, or does to the guest, which is its own user: the next one gets another
+/// container.
+#[test]
+fn a_container_that_cannot_be_made_as_it_was_is_not_shared() {
+    let Some(host) = engine() else { return };
+    for (does, shares) in [
+        ("true", true),
+        ("ipcmk -M 64 >/dev/null", false),
+        ("ipcmk -Q >/dev/null", false),
+        ("prlimit --pid 1 --nofile=512:512", false),
+        ("renice -n 5 -p 1 >/dev/null", false),
+        ("taskset -p 1 1 >/dev/null", false),
+    ] {
+        let lab = Lab::in_git();
+        lab.settings(&format!("[docker]\nhost = \"{host}\"\n"));
+        lab.blueprint(
+            "chain",
+            &format!(
+                "[defaults]\ntier = \"internal\"\nshell = \"sh\"\n\
+                 [nodes.a]\nrun = 'stat -c made:%z /.dockerenv; {does} || echo made:nothing'\n\
+                 [nodes.b]\nneeds = [\"a\"]\nrun = 'stat -c made:%z /.dockerenv'\n"
+            ),
+        );
+        let said = lab.say(&["run", "chain"]).ends(0);
+        assert!(!said.err.contains("made:nothing"), "{does}: {said}");
+        let made: Vec<&str> =
+            said.err.lines().filter_map(|line| line.find("made:").map(|at| &line[at..])).collect();
+        assert_eq!(made.len(), 2, "{said}");
+        assert_eq!(made[0] == made[1], shares, "{does}: {said}");
+    }
+}
+
+#[test]
+fn what_a_virtual_machine_cannot_do_is_refused_before_anything_is_spent() {
+    let lab = Lab::in_git();
+    lab.settings("[tiers]\nuntrusted = \"microvm\"\n");
+    lab.write("blueprints/think/model.toml", SCRIPT);
+    lab.blueprint(
+        "think",
+        "[nodes.think]\ntier = \"untrusted\"\nagent = { prompt = \"Think.\", model = \"scripted/model.toml\" }\n",
+    );
+    lab.say(&["run", "think"]).ends(3).mentions("run no agents");
+    lab.blueprint("steps", STEPS);
+    lab.say(&["run", "steps"]).ends(3).mentions("no virtual machine is described");
+    assert!(lab.runs().is_empty());
 }

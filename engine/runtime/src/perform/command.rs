@@ -140,13 +140,20 @@ async fn attempt(
     let mut spec = surroundings::spec(shared, node, backend, workspace, limits);
     spec.read_only.extend(outlet.mount());
     let purpose = if outlet.is_closed() { kept::purpose(node, backend, &spec) } else { None };
-    let waiting = match &purpose {
-        Some(purpose) => shared.kept.take(purpose).await,
-        None => None,
+    let starting = async {
+        let waiting = match &purpose {
+            Some(purpose) => shared.kept.take(purpose).await,
+            None => None,
+        };
+        match waiting {
+            Some(sandbox) => Ok(sandbox),
+            None => outlet.start(shared, backend, &spec).await,
+        }
     };
-    let mut sandbox = match waiting {
-        Some(sandbox) => sandbox,
-        None => outlet.start(shared, backend, &spec).await.map_err(|error| surroundings::failed(&error))?,
+    let mut sandbox = tokio::select! {
+        started = starting => started.map_err(|error| surroundings::failed(&error))?,
+        // What was begun ends by itself, or is swept.
+        () = cancel.cancelled() => return Err(Ending::Lost(LostBecause::Cancelled)),
     };
     let attestation = surroundings::attest(shared, &sandbox)?;
     let (send, mut receive) = mpsc::channel(16);
@@ -177,7 +184,8 @@ async fn attempt(
         fault
     };
     let (ended, fault) = tokio::join!(execution, reading);
-    match purpose.filter(|_| ended.is_ok()) {
+    let whole = ended.as_ref().is_ok_and(|ended| ended.status != Status::Cancelled);
+    match purpose.filter(|_| whole) {
         Some(purpose) => shared.kept.keep(purpose, sandbox).await,
         None => sandbox.stop().await,
     }

@@ -14,7 +14,14 @@ const MOST: usize = 8;
 
 /// Those that wait.
 #[derive(Debug, Default)]
-pub struct Kept(Mutex<VecDeque<(String, Sandbox)>>);
+pub struct Kept(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    sandboxes: VecDeque<(String, Sandbox)>,
+    /// The run is over: what comes back now is ended.
+    over: bool,
+}
 
 /// What a container is for: the same words mean that one may stand in for another. `None` if it is for one node alone.
 pub(super) fn purpose(node: &Node, backend: Backend, spec: &Spec) -> Option<String> {
@@ -37,16 +44,17 @@ impl Kept {
 
     fn pop(&self, purpose: &str) -> Option<Sandbox> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = waiting.iter().position(|(kept, _)| kept == purpose)?;
-        waiting.remove(at).map(|(_, sandbox)| sandbox)
+        let at = waiting.sandboxes.iter().position(|(kept, _)| kept == purpose)?;
+        waiting.sandboxes.remove(at).map(|(_, sandbox)| sandbox)
     }
 
     /// Keeps one that has run a command to its end.
     pub(super) async fn keep(&self, purpose: String, sandbox: Sandbox) {
         let oldest = {
             let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            waiting.push_back((purpose, sandbox));
-            if waiting.len() > MOST { waiting.pop_front() } else { None }
+            waiting.sandboxes.push_back((purpose, sandbox));
+            let full = waiting.over || waiting.sandboxes.len() > MOST;
+            if full { waiting.sandboxes.pop_front() } else { None }
         };
         if let Some((_, sandbox)) = oldest {
             sandbox.stop().await;
@@ -55,7 +63,11 @@ impl Kept {
 
     /// Ends all of them.
     pub(crate) async fn stop(&self) {
-        let all = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = {
+            let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.over = true;
+            std::mem::take(&mut waiting.sandboxes)
+        };
         for (_, sandbox) in all {
             sandbox.stop().await;
         }

@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -85,6 +85,10 @@ impl Container {
         }
         let runtime = daemon.runtime(backend)?.to_owned();
         let who = Who::determine(daemon, spec);
+        if backend == Backend::Gvisor && who.inside.uid == 0 {
+            // There the guest is user 0 and can be told from commands by nothing else.
+            return Err(unsupported("a guest that its commands cannot touch, on a rootless engine"));
+        }
         let image = image::resolve(daemon, spec, who.inside).await?;
         let folder = &daemon.settings.folder;
         let guest =
@@ -169,7 +173,33 @@ impl Container {
             .await
             .map_err(failed("describe a container"))?;
         check(&seen, &runtime)?;
+        let ordered = |target: &str| {
+            spec.workspace.as_ref().is_some_and(|mount| mount.inside == Path::new(target))
+                || spec.read_only.iter().any(|mount| mount.inside == Path::new(target))
+        };
+        for mount in seen.mounts.iter().flatten() {
+            let (target, writable) =
+                (mount.destination.as_deref().unwrap_or_default(), mount.rw != Some(false));
+            if writable && !ordered(target) {
+                return Err(StartError::NotAsOrdered(format!("`{target}` can be written in it")));
+            }
+        }
         let process = seen.state.as_ref().and_then(|state| state.pid).unwrap_or_default();
+        if let (Some(view), Some(mount), Backend::Container) = (&self.view, &spec.workspace, backend) {
+            let inside = mount.inside.strip_prefix("/").unwrap_or(&mount.inside);
+            let there = fs::metadata(format!("/proc/{process}/root")).and_then(|_| {
+                fs::metadata(Path::new("/proc").join(process.to_string()).join("root").join(inside))
+            });
+            let here = fs::metadata(&view.0)
+                .map_err(|source| StartError::Source { path: view.0.clone(), source })?;
+            // An engine with mounts of its own sees an empty folder where we see the workspace.
+            if !there.is_ok_and(|there| (there.dev(), there.ino()) == (here.dev(), here.ino())) {
+                return Err(StartError::NotAsOrdered(
+                    "the engine does not see the workspace where this process does; run both in one mount namespace"
+                        .to_owned(),
+                ));
+            }
+        }
         let Found { groups, enforcement } = limits::read_back(process, spec, order::tasks(backend, spec));
         let wanted = [
             ("memory", enforcement.memory),

@@ -1,14 +1,20 @@
 //! Which image a container is made of: this machine's base system, or one that the engine has or can pull.
 //! What it resolved to is a digest; a name alone is never recorded.
 
+use std::time::Duration;
+
 use bollard::{errors::Error, models::ImageInspect, query_parameters::CreateImageOptionsBuilder};
 use futures::TryStreamExt;
+use tokio::time;
 
 use crate::{
     contract::{HostIds, Image, Spec},
     docker::{base, daemon::Daemon},
     error::{StartError, described},
 };
+
+/// Time a registry may say nothing while an image is pulled.
+const SILENCE: Duration = Duration::from_mins(2);
 
 /// An image the engine has.
 pub(super) struct Resolved {
@@ -28,6 +34,14 @@ pub(super) async fn resolve(daemon: &Daemon, spec: &Spec, ids: HostIds) -> Resul
     };
     let found = present(daemon, name).await?;
     let missing = |reason: String| StartError::NoImage { image: name.clone(), reason };
+    if found
+        .config
+        .as_ref()
+        .and_then(|config| config.volumes.as_ref())
+        .is_some_and(|volumes| !volumes.is_empty())
+    {
+        return Err(missing("it declares volumes, which no limit would hold; make one without".to_owned()));
+    }
     let id = found.id.ok_or_else(|| missing("the engine does not say its digest".to_owned()))?;
     let attested = pinned(name).map_or_else(|| format!("{name} ({id})"), |_| name.clone());
     Ok(Resolved { id, attested, shows_host: false })
@@ -52,7 +66,15 @@ async fn present(daemon: &Daemon, name: &str) -> Result<ImageInspect, StartError
         None => {
             let options = CreateImageOptionsBuilder::default().from_image(name).build();
             let pulling = daemon.api.create_image(Some(options), None, None);
-            pulling.try_for_each(|_| async { Ok(()) }).await.map_err(failed)?;
+            let mut pulling = std::pin::pin!(pulling);
+            loop {
+                match time::timeout(SILENCE, pulling.try_next()).await {
+                    Ok(Ok(Some(_))) => {}
+                    Ok(Ok(None)) => break,
+                    Ok(Err(error)) => return Err(failed(error)),
+                    Err(_) => return Err(missing("the registry fell silent".to_owned())),
+                }
+            }
             find(daemon, name)
                 .await
                 .map_err(failed)?

@@ -43,6 +43,11 @@ fn place() -> String {
     format!("{}:{}", boot.trim(), view.display())
 }
 
+/// The same in few letters, for names of files. A process of another view could only guess whether ours are alive.
+fn place_mark() -> String {
+    blake3::hash(place().as_bytes()).to_hex().get(..12).unwrap_or_default().to_owned()
+}
+
 /// When a process started, in ticks since the boot: its number alone may be given out again.
 fn started(pid: u32) -> Option<String> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
@@ -64,6 +69,8 @@ fn is_gone(owner: &str) -> bool {
 
 /// Removes leftovers and returns how many there were.
 pub(crate) async fn sweep_containers(settings: &DockerSettings) -> Result<usize, StartError> {
+    let views = left_in(&settings.folder.join(VIEWS)).filter(|path| close_view(path)).count();
+    left_in(&settings.folder.join(CANARIES)).for_each(|path| drop(fs::remove_dir_all(path)));
     let daemon = Daemon::connect(settings).await?;
     let filters = HashMap::from([("label".to_owned(), vec![LABEL.to_owned()])]);
     let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
@@ -80,8 +87,6 @@ pub(crate) async fn sweep_containers(settings: &DockerSettings) -> Result<usize,
             removed += 1;
         }
     }
-    let views = left_in(&settings.folder.join(VIEWS)).filter(|path| close_view(path)).count();
-    left_in(&settings.folder.join(CANARIES)).for_each(|path| drop(fs::remove_dir_all(path)));
     Ok(removed + views)
 }
 
@@ -89,20 +94,26 @@ pub(crate) async fn sweep_containers(settings: &DockerSettings) -> Result<usize,
 pub(super) fn own_name() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    format!("{}-{}-{number}", std::process::id(), started(std::process::id()).unwrap_or_default())
+    let pid = std::process::id();
+    format!("{pid}-{}-{}-{number}", started(pid).unwrap_or_default(), place_mark())
 }
 
 /// What processes that are gone left in a folder.
 fn left_in(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let here = place_mark();
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
-        .filter(|entry| {
+        .filter(move |entry| {
             let name = entry.file_name();
-            let mut parts = name.to_str().unwrap_or_default().splitn(3, '-');
-            let (Some(pid), Some(start)) = (parts.next().and_then(|pid| pid.parse().ok()), parts.next())
+            let mut parts = name.to_str().unwrap_or_default().splitn(4, '-');
+            let (Some(pid), Some(start), Some(mark)) =
+                (parts.next().and_then(|pid| pid.parse().ok()), parts.next(), parts.next())
             else {
                 return false;
             };
+            if mark != here {
+                return false;
+            }
             started(pid).is_none_or(|now| now != start)
         })
         .map(|entry| entry.path())

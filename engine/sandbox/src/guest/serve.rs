@@ -33,7 +33,7 @@ use crate::{
         command::Command,
         confine::{Rules, enforced_abi},
         egress::{Egress, Turn},
-        renew,
+        renew::{self, Bearings},
         seccomp::{self, Affinity},
         spawn::{self, Confinement, NotSpawned},
         watch,
@@ -138,6 +138,7 @@ struct Guest {
     channel: Channel,
     ended: SignalFd,
     command: Option<Command>,
+    bearings: Bearings,
     interior: Option<Interior>,
     egress: Egress,
     turn: Turn,
@@ -191,6 +192,7 @@ impl Guest {
             channel,
             ended,
             command: None,
+            bearings: Bearings::take(),
             interior,
             egress: Egress::default(),
             turn: Turn::default(),
@@ -301,7 +303,7 @@ impl Guest {
                 return Err(fault(Stage::Protocol, "a command is running"));
             }
             Kind::Renew => {
-                renew::private_folders()?;
+                renew::renew(&self.bearings)?;
                 self.channel.send(Kind::Renewed, 0, &[]);
             }
             Kind::Ping => self.channel.send(Kind::Pong, frame.stream, &frame.payload),
