@@ -318,6 +318,7 @@ async fn serve(
         seen["HostConfig"][key] = value.clone();
     }
     seen["NetworkSettings"]["Networks"] = json!({ "none": {} });
+    seen["Mounts"] = json!([]);
     let seen = serde_json::to_vec(&seen).unwrap();
     let answer = [
         "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: ",
