@@ -56,11 +56,7 @@ fn resident_bytes() -> u64 {
 }
 
 #[tokio::test]
-#[expect(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "the runner says whether each test has a process of its own, and whoever runs it is told what was left out"
-)]
+#[expect(clippy::disallowed_methods, reason = "the runner says whether each test has a process of its own")]
 async fn two_hundred_sandboxes_in_a_row_leave_nothing() {
     if std::env::var("NEXTEST").is_err() {
         return println!("skipped: other tests of this process have descriptors and memory, too");
