@@ -30,7 +30,7 @@ pub use contract::{
 pub use docker::DockerSettings;
 pub use error::{ExecError, StartError};
 #[cfg(feature = "host")]
-pub use host::{Launcher, ProbeReport, Sandbox, Verdict, probe, probe_machine, probe_with, sweep_leftovers};
+pub use host::{Launcher, ProbeReport, Sandbox, Verdict, probe_machine, probe_with, sweep_leftovers};
 pub use launcher::{HIDDEN_ARGUMENT, launcher_main};
 pub use machine::{Acceleration, MachineFacts, MachineSettings, Rootfs};
 pub use wire::Stage;

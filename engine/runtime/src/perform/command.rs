@@ -281,6 +281,9 @@ async fn conclude(
         "cpu_ms": (ended.usage.user + ended.usage.system).as_millis() as u64,
         "max_rss_bytes": ended.usage.max_rss_bytes,
     });
+    if ended.usage.left_behind > 0 {
+        record["links_left_behind"] = Value::from(ended.usage.left_behind);
+    }
     if ended.truncated {
         record["truncated"] = Value::Bool(true);
     }

@@ -17,7 +17,7 @@ mod translate;
 mod vessel;
 
 pub use launcher::Launcher;
-pub use probe::{ProbeReport, Verdict, probe, probe_machine, probe_with};
+pub use probe::{ProbeReport, Verdict, probe_machine, probe_with};
 pub use sandbox::Sandbox;
 pub use sweep::sweep_leftovers;
 pub(crate) use translate::translate;

@@ -39,12 +39,7 @@ pub enum Verdict {
     },
 }
 
-/// Tries a backend with the running program as launcher.
-pub async fn probe(backend: Backend) -> ProbeReport {
-    probe_with(&Launcher::this_program(), backend).await
-}
-
-/// Tries a backend with another launcher.
+/// Tries a backend.
 pub async fn probe_with(launcher: &Launcher, backend: Backend) -> ProbeReport {
     report(launcher, backend, Spec::default()).await
 }
