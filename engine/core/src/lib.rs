@@ -8,5 +8,7 @@ pub mod finding;
 pub mod format;
 pub mod expr;
 pub mod graph;
+pub mod trust;
+pub mod proof;
 pub mod check;
 pub mod run;

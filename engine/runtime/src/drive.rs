@@ -6,9 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use blueprint_core::format::Tier;
+use blueprint_core::graph::Action;
 use blueprint_core::run::{
-    Command, Event, Inst, LostBecause, Outcome, Phase, RunStatus, State, Timer, TimerPurpose,
+    Command, Event, Failure, FailureClass, Inst, LostBecause, Outcome, Phase, RunStatus, State, Timer,
+    TimerPurpose,
 };
+use serde_json::json;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -451,8 +455,10 @@ impl Driver {
                     self.known.push_back(event.into());
                 }
             }
-            Command::StartNode { node, attempt, .. } => {
-                if let Some(job) = self.job(&node, attempt)? {
+            Command::StartNode { node, attempt, taint, .. } => {
+                if let Some(refused) = self.refused(&node, attempt, taint) {
+                    self.known.push_back(refused.into());
+                } else if let Some(job) = self.job(&node, attempt)? {
                     let cancel = CancellationToken::new();
                     self.working.insert((node, attempt), cancel.clone());
                     self.spawn(perform::node(Arc::clone(&self.shared), job, cancel));
@@ -523,11 +529,32 @@ impl Driver {
             steps: Steps::new(Arc::clone(path), attempt, self.report.clone()),
             session: instance.session.clone(),
             lesson: self.lesson(inst),
+            shown: self.shown(inst),
         }))
     }
 }
 
 impl Driver {
+    /// A node that would run something less trusted than the check allowed for does not start: then the check was wrong,
+    /// or the journal is not of this blueprint.
+    fn refused(&self, path: &Arc<str>, attempt: u32, taint: Option<Tier>) -> Option<Event> {
+        let node = self.state.node(self.state.at(path)?);
+        let taint = taint.filter(|taint| *taint > node.tier)?;
+        let message = format!(
+            "what reaches it is {taint}, which is worse than {}, the tier that it was checked and isolated for",
+            node.tier
+        );
+        let failure = Box::new(Failure::new(FailureClass::Policy, message));
+        Some(Event::NodeFailed { node: Arc::clone(path), attempt, failure })
+    }
+
+    /// The outputs that the gate at `inst` shows: those of the nodes it needs.
+    fn shown(&self, inst: Inst) -> Vec<String> {
+        let Action::Gate(_) = &self.state.node(inst).action else { return Vec::new() };
+        let needs = self.state.needs(inst).map(|need| self.state.instance(need));
+        needs.map(|need| json!([need.path, need.phase.as_str(), need.outputs]).to_string()).collect()
+    }
+
     /// Why the round before did not pass, for a node that goes round again.
     fn lesson(&self, inst: Inst) -> Option<Lesson> {
         let instance = self.state.instance(inst);

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use blueprint_core::expr::{Expr, Reference, Text};
-use blueprint_core::graph::{Action, EditKind, HttpBody, Mind, Node, NodeIx, SubKind, Value as Given};
+use blueprint_core::expr::Reference;
+use blueprint_core::graph::{NodeIx, SubKind, Value as Given};
 use blueprint_core::run::{Inst, State};
 use serde_json::{Map, Value, json};
 
@@ -21,7 +21,7 @@ pub fn scope_of(
     secrets: &BTreeMap<String, String>,
     inst: Inst,
 ) -> Result<Value, PayloadError> {
-    let references = references(state.node(inst));
+    let references: Vec<&Reference> = state.node(inst).reads().into_iter().map(|(_, name)| name).collect();
     let scope = state.instance(inst).scope;
     named(state, blobs, secrets, scope, &references)
 }
@@ -34,7 +34,7 @@ pub fn scope_of_returns(
     scope: u32,
 ) -> Result<Value, PayloadError> {
     let returns = &state.graph_of(scope).returns;
-    let references: Vec<&Reference> = returns.iter().flat_map(|(_, value, _)| of_value(value)).collect();
+    let references: Vec<&Reference> = returns.iter().flat_map(|(_, value, _)| value.references()).collect();
     named(state, blobs, secrets, scope, &references)
 }
 
@@ -102,64 +102,6 @@ fn scope_data(state: &State, blobs: &Blobs, scope: u32) -> Result<Value, Payload
     let Some(children) = children else { return Ok(Value::Null) };
     let mut all = fetch(blobs, &children.scopes_data)?;
     Ok(all.get_mut(here.index as usize).map(Value::take).unwrap_or_default())
-}
-
-fn of_value(value: &Given) -> Vec<&Reference> {
-    match value {
-        Given::Literal(_) => Vec::new(),
-        Given::Expr(expr) => expr.references().iter().collect(),
-    }
-}
-
-/// Every name that a node takes from its scope.
-fn references(node: &Node) -> Vec<&Reference> {
-    let mut found: Vec<&Reference> = Vec::new();
-    found.extend(node.when.iter().flat_map(Expr::references));
-    match &node.action {
-        Action::Run(run) => {
-            found.extend(run.args.iter().chain(run.env.iter().map(|(_, value)| value)).flat_map(of_value));
-            found.extend(run.stdin.iter().flat_map(Text::references));
-        }
-        Action::Edit(edits) => {
-            for edit in edits {
-                match &edit.kind {
-                    EditKind::Replace { with, .. } | EditKind::Regex { with, .. } => {
-                        found.extend(with.references());
-                    }
-                    EditKind::InsertAtLine { text, .. } | EditKind::InsertAtEnd { text, .. } => {
-                        found.extend(text.references());
-                    }
-                    EditKind::Template(text) => found.extend(text.references()),
-                    EditKind::Set { value, .. } => found.extend(of_value(value)),
-                    EditKind::Patch(_) => {}
-                }
-            }
-        }
-        Action::Http(http) => {
-            found.extend(http.url.references());
-            found.extend(http.headers.iter().flat_map(|(_, value)| of_value(value)));
-            match &http.body {
-                HttpBody::Empty => {}
-                HttpBody::Text(text) => found.extend(text.references()),
-                HttpBody::Json(fields) => found.extend(fields.iter().flat_map(|(_, value)| of_value(value))),
-            }
-        }
-        Action::Gate(gate) => found.extend(gate.ask.iter().flat_map(Text::references)),
-        Action::Use(uses) => {
-            found.extend(uses.with.iter().flat_map(|(_, value)| of_value(value)));
-            found.extend(uses.each.iter().flat_map(|each| each.list.references()));
-        }
-        Action::Agent(agent) => {
-            let system = match &agent.mind {
-                Mind::Model { system, .. } | Mind::Script { system, .. } => system.as_ref(),
-                Mind::Program { .. } => None,
-            };
-            found.extend(agent.prompt.iter().chain(system).flat_map(Text::references));
-            found.extend(agent.env.iter().flat_map(|(_, value)| of_value(value)));
-        }
-        Action::Wait(_) | Action::Ci | Action::Forge => {}
-    }
-    found
 }
 
 /// Evaluates a value.

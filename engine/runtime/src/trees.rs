@@ -60,7 +60,7 @@ fn commits_of(state: &State, starts: Vec<(Inst, bool)>) -> Vec<String> {
             continue;
         }
         let before = next.len();
-        next.extend(state.needs(inst).map(|need| (need, false)));
+        next.extend(state.tree_needs(inst).map(|need| (need, false)));
         if next.len() == before {
             match state.scope(instance.scope).parent {
                 Some(parent) => next.push((parent, true)),

@@ -1,7 +1,9 @@
 //! `explain`: what a code stands for, or what a node does and why it runs when it does.
 
 use blueprint_core::finding::{ALL_CODES, Code};
-use blueprint_core::graph::{Action, Edge, Graph, NodeIx};
+use blueprint_core::format::Effect;
+use blueprint_core::graph::{Action, Edge, GraphIx, NodeIx, Program};
+use blueprint_core::trust::{Port, Trust};
 
 use serde_json::json;
 
@@ -44,18 +46,19 @@ pub(crate) fn explain(context: &Context, what: &str, blueprint: Option<&str>) ->
     };
     if json {
         terminal::line(
-            &json!({ "node": what, "blueprint": program.name, "sentences": sentences(graph, ix) })
+            &json!({ "node": what, "blueprint": program.name, "sentences": sentences(&program, ix) })
                 .to_string(),
         );
         return Ok(Exit::Succeeded);
     }
-    for sentence in sentences(graph, ix) {
+    for sentence in sentences(&program, ix) {
         terminal::line(&terminal::clean(&sentence));
     }
     Ok(Exit::Succeeded)
 }
 
-fn sentences(graph: &Graph, ix: NodeIx) -> Vec<String> {
+fn sentences(program: &Program, ix: NodeIx) -> Vec<String> {
+    let graph = program.root();
     let node = graph.node(ix);
     let name = |ix: &NodeIx| format!("`{}`", graph.node(*ix).name);
     let mut said = vec![format!("`{}` is a {} node.", node.name, node.action.kind())];
@@ -128,6 +131,37 @@ fn sentences(graph: &Graph, ix: NodeIx) -> Vec<String> {
             each.max_parallel
         ));
     }
-    said.push(format!("Its tier is {}.", node.tier));
+    said.extend(trust(program, ix));
+    said
+}
+
+/// Which tier a node has and why, and what of it matters.
+fn trust(program: &Program, ix: NodeIx) -> Vec<String> {
+    let trust = Trust::of(program);
+    let node = program.root().node(ix);
+    let reason = trust.because(program, Port::Work(GraphIx::ROOT, ix));
+    let mut said = vec![if reason.source.is_some() {
+        format!("Its tier is {}: {}.", node.tier, reason.sentences())
+    } else {
+        format!("Its tier is {}.", node.tier)
+    }];
+    let reached = Port::Reached(GraphIx::ROOT, ix);
+    if node.effect() == Some(Effect::Commit) {
+        let before = trust.because(program, reached).sentences();
+        said.push(format!("It changes something in the world; before it: {before}."));
+    }
+    if node.holds_secrets(program.root()) {
+        said.push("Its commands or tools can use a secret.".to_owned());
+    }
+    if node.is_human_gate() {
+        let needs: Vec<String> =
+            node.needs.iter().map(|need| format!("`{}`", program.root().node(*need).name)).collect();
+        let outputs = if needs.is_empty() {
+            String::new()
+        } else {
+            format!(", and the outputs of {}", needs.join(", "))
+        };
+        said.push(format!("What it covers: the inputs, the tree it shows{outputs}."));
+    }
     said
 }

@@ -141,7 +141,7 @@ fn detail(action: &Action) -> Option<String> {
             Mind::Script { .. } => "scripted model".to_owned(),
             Mind::Program { argv, .. } => argv.first().cloned().unwrap_or_default(),
         }),
-        Action::Ci | Action::Forge => None,
+        Action::Ci | Action::Forge(_) => None,
     }
 }
 
@@ -162,7 +162,7 @@ fn kind(action: &Action) -> draw::NodeKind {
         Action::Use(_) => draw::NodeKind::Blueprint,
         Action::Agent(_) => draw::NodeKind::Agent,
         Action::Ci => draw::NodeKind::Ci,
-        Action::Forge => draw::NodeKind::Forge,
+        Action::Forge(_) => draw::NodeKind::Forge,
     }
 }
 

@@ -242,7 +242,7 @@ fn kill_at_once() {
 
 fn refuse_later_kinds(program: &Program) -> Result<(), CliError> {
     let later = program.nodes().find_map(|node| match node.action {
-        Action::Ci | Action::Forge => Some((node, "0.5")),
+        Action::Ci | Action::Forge(_) => Some((node, "0.5")),
         _ => None,
     });
     match later {

@@ -33,7 +33,7 @@ pub(crate) fn event_line(event: &Event, state: &State) -> Option<(String, Phase,
             })
     };
     let line = match event {
-        Event::Issued(Command::StartNode { node, attempt, round }) => {
+        Event::Issued(Command::StartNode { node, attempt, round, .. }) => {
             let which = |what: &str, number: u32| {
                 if number > 1 { format!(", {what} {number}") } else { String::new() }
             };

@@ -46,7 +46,9 @@ impl Lab {
         for folder in ["project/blueprints", "home"] {
             std::fs::create_dir_all(root.path().join(folder)).unwrap();
         }
-        Self { root }
+        let lab = Self { root };
+        lab.settings("");
+        lab
     }
 
     /// A project that is a git repository with one commit.
@@ -78,8 +80,16 @@ impl Lab {
         std::fs::write(path, text).unwrap();
     }
 
-    /// Writes the settings of the user.
+    /// Writes the settings of the user. If they say nothing of tiers, all have the process sandbox, so that tests which are
+    /// not about tiers need nothing else.
     pub(crate) fn settings(&self, text: &str) {
+        let tiers = "[tiers]\ninternal = \"process\"\ngenerated = \"process\"\nuntrusted = \"process\"\n";
+        let tiers = if text.contains("[tiers]") { "" } else { tiers };
+        self.exact_settings(&format!("{text}\n{tiers}"));
+    }
+
+    /// Writes the settings of the user, and nothing else.
+    pub(crate) fn exact_settings(&self, text: &str) {
         let folder = self.beside("home/.config/blueprint");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("config.toml"), text).unwrap();

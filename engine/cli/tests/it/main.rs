@@ -20,6 +20,7 @@ mod mcp;
 mod models;
 mod outbound;
 mod output;
+mod proofs;
 mod repair;
 mod reached;
 mod replay;

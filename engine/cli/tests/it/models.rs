@@ -55,9 +55,7 @@ fn lab(prompt: &str, budget: &str, settings: &str) -> Lab {
         "think",
         &format!("{budget}\n[nodes.think]\nagent = {{ prompt = \"{prompt}\", model = \"coding\", max_turns = 4 }}\n"),
     );
-    let folder = lab.beside("home/.config/blueprint");
-    std::fs::create_dir_all(&folder).unwrap();
-    std::fs::write(folder.join("config.toml"), settings).unwrap();
+    lab.settings(settings);
     lab
 }
 

@@ -46,7 +46,7 @@ fn docker(host: &str, args: &[&str]) -> String {
 /// A project in which one tier has one backend.
 fn mapped(host: &str, tier: &str, backend: &str) -> Lab {
     let lab = Lab::in_git();
-    lab.settings(&format!("[docker]\nhost = \"{host}\"\n[tiers]\n{tier} = \"{backend}\"\n"));
+    lab.exact_settings(&format!("[docker]\nhost = \"{host}\"\n[tiers]\n{tier} = \"{backend}\"\n"));
     lab
 }
 
@@ -59,6 +59,10 @@ run = 'cat README; uname -r; echo made > made'
 [nodes.second]
 needs = ["first"]
 run = ["cat", "made"]
+[nodes.apart]
+needs = ["second"]
+workspace = "none"
+run = ["true"]
 "#;
 
 #[test]
@@ -76,7 +80,7 @@ fn the_same_blueprint_runs_under_every_backend_by_the_map_alone() {
         let lab = Lab::in_git();
         let machine = machine.clone().unwrap_or_default();
         let docker = host.as_ref().map(|host| format!("[docker]\nhost = \"{host}\"\n")).unwrap_or_default();
-        lab.settings(&format!("{docker}{machine}[tiers]\nuntrusted = \"{backend}\"\n"));
+        lab.exact_settings(&format!("{docker}{machine}[tiers]\nuntrusted = \"{backend}\"\n"));
         lab.blueprint("steps", STEPS);
         let said = lab.say(&["run", "steps"]).ends(0);
         assert!(said.err.contains("a project"), "{said}");
@@ -95,7 +99,12 @@ fn the_same_blueprint_runs_under_every_backend_by_the_map_alone() {
         assert_eq!(facts["runtime"].is_object(), ["container", "gvisor"].contains(&backend));
         assert_eq!(facts["user_space_kernel"].is_string(), backend == "gvisor", "{facts:#}");
         let second = lab.show(&run, "second");
-        assert_eq!(second["attestation"]["backend"], "process", "the trusted tier is not moved");
+        assert_eq!(
+            second["attestation"]["backend"], backend,
+            "what it reads is of strangers, and so is its tier"
+        );
+        let apart = lab.show(&run, "apart");
+        assert_eq!(apart["attestation"]["backend"], "process", "the trusted tier is not moved");
         let started = &lab.events(&run)[0];
         assert!(started.to_string().contains("run_started"), "{started}");
         let all = lab.say(&["show", &run]).ends(0).out;
@@ -122,14 +131,14 @@ fn refused(lab: &Lab, mentions: &[&str]) {
 fn a_tier_without_its_sandbox_is_refused_before_anything_runs() {
     let lab = Lab::in_git();
     lab.blueprint("steps", STEPS);
-    lab.settings("[docker]\nhost = \"unix:///nonexistent/docker.sock\"\n");
+    lab.exact_settings("[docker]\nhost = \"unix:///nonexistent/docker.sock\"\n");
     refused(&lab, &["`untrusted`", "unix:///nonexistent/docker.sock", "[tiers] untrusted"]);
-    lab.settings("[docker]\nhost = \"tcp://127.0.0.1:2375\"\n");
+    lab.exact_settings("[docker]\nhost = \"tcp://127.0.0.1:2375\"\n");
     refused(&lab, &["only sockets of this machine"]);
     // A socket that nobody answers on, and one that somebody else answers on.
     let socket = lab.beside("dead.sock");
     drop(std::os::unix::net::UnixListener::bind(&socket).unwrap());
-    lab.settings(&format!("[docker]\nhost = \"unix://{}\"\n", socket.display()));
+    lab.exact_settings(&format!("[docker]\nhost = \"unix://{}\"\n", socket.display()));
     refused(&lab, &["cannot be used"]);
 }
 
@@ -149,7 +158,7 @@ fn a_runtime_that_is_missing_or_only_called_so_is_refused() {
             super::trouble::skipped(&format!("the engine has no runtime `{runtime}` to be refused"));
             continue;
         }
-        lab.settings(&format!("[docker]\nhost = \"{host}\"\ngvisor = \"{runtime}\"\n"));
+        lab.exact_settings(&format!("[docker]\nhost = \"{host}\"\ngvisor = \"{runtime}\"\n"));
         refused(&lab, &[why]);
     }
     assert_eq!(ours(&host), "", "what was refused is gone");
@@ -206,7 +215,7 @@ fn commands_find_the_programs_of_their_image() {
     assert!(packed.success());
     let id = docker(&host, &["import", &archive.display().to_string()]);
     assert!(id.starts_with("sha256:"), "{id}");
-    lab.settings(&format!("[docker]\nhost = \"{host}\"\n"));
+    lab.exact_settings(&format!("[docker]\nhost = \"{host}\"\n"));
     for tier in ["trusted", "internal", "untrusted"] {
         lab.blueprint(
             "steps",
@@ -354,7 +363,9 @@ fn a_killed_engine_leaves_nothing_in_containers_after_the_next_start() {
 #[test]
 fn doctor_says_what_each_tier_gets() {
     let lab = Lab::in_git();
-    lab.settings("[docker]\nhost = \"unix:///nonexistent/docker.sock\"\n[tiers]\ninternal = \"process\"\n");
+    lab.exact_settings(
+        "[docker]\nhost = \"unix:///nonexistent/docker.sock\"\n[tiers]\ninternal = \"process\"\n",
+    );
     let told = lab.say(&["doctor", "--format", "json"]).json();
     let tier = |name: &str| {
         told["tiers"].as_array().unwrap().iter().find(|row| row["tier"] == name).unwrap().clone()
@@ -401,7 +412,7 @@ fn a_full_disk_refuses_a_container() {
         return super::trouble::skipped("only root can make a disk that is full");
     }
     let lab = Lab::in_git();
-    lab.settings(&format!("[docker]\nhost = \"{host}\"\n"));
+    lab.exact_settings(&format!("[docker]\nhost = \"{host}\"\n"));
     lab.blueprint("steps", STEPS);
     let cache = lab.beside("cache");
     std::fs::create_dir(&cache).unwrap();
@@ -479,7 +490,7 @@ fn a_container_that_cannot_be_made_as_it_was_is_not_shared() {
         ("taskset -p 1 1 >/dev/null", false),
     ] {
         let lab = Lab::in_git();
-        lab.settings(&format!("[docker]\nhost = \"{host}\"\n"));
+        lab.exact_settings(&format!("[docker]\nhost = \"{host}\"\n"));
         lab.blueprint(
             "chain",
             &format!(
@@ -500,7 +511,7 @@ fn a_container_that_cannot_be_made_as_it_was_is_not_shared() {
 #[test]
 fn what_a_virtual_machine_cannot_do_is_refused_before_anything_is_spent() {
     let lab = Lab::in_git();
-    lab.settings("[tiers]\nuntrusted = \"microvm\"\n");
+    lab.exact_settings("[tiers]\nuntrusted = \"microvm\"\n");
     lab.write("blueprints/think/model.toml", SCRIPT);
     lab.blueprint(
         "think",

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::agent::micros;
+use super::event;
 use crate::finding::{Code, Finding, Findings, nearest};
 use crate::format::{Document, Entries, Input, NodeTable, Reading, Sp, blueprint_candidates, read};
 use crate::graph::{Budget, Graph, GraphIx, Program};
@@ -104,7 +105,11 @@ impl<'a> Compiler<'a> {
             tool_calls: unit.document.budget.tool_calls.as_ref().map(|calls| calls.value),
         };
         let summary = unit.document.summary.as_ref().map(|summary| summary.value.clone());
-        let root = self.graph(&unit);
+        let base = event::base(&unit.document.on);
+        let mut root = self.graph(&unit);
+        if let Some(root) = &mut root {
+            event::give(&unit.document.on, &mut root.inputs);
+        }
         self.graphs[0] = root;
         let graphs: Vec<Graph> = std::mem::take(&mut self.graphs).into_iter().collect::<Option<_>>()?;
         Some(Program {
@@ -113,6 +118,7 @@ impl<'a> Compiler<'a> {
             digest: self.sources.digest(),
             wall,
             budget,
+            base,
             graphs,
         })
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::compiler::{Compiler, Unit};
 use crate::finding::{Code, Finding};
-use crate::format::{Input, InputType, Sp};
+use crate::format::{Input, InputType, Sp, Tier};
 use crate::graph::{InputError, InputSpec};
 use crate::source::Span;
 
@@ -38,6 +38,7 @@ impl Compiler<'_> {
                 .map(|value| value.value.clone())
                 .collect(),
             pattern: None,
+            tier: input.tier.as_ref().map_or(Tier::Trusted, |tier| tier.value),
         };
         for (key, bound) in [("min", &input.min), ("max", &input.max)] {
             if let Some(bound) = bound

@@ -1,13 +1,11 @@
-//! What this release reads and checks but does not act on: CI, forges, triggers and invariants. Nothing
-//! here is ever taken for done.
+//! What this release reads and checks but does not act on: CI, forges and triggers. Nothing here is ever taken for done.
 
 use super::compiler::{Compiler, NodeSource, Unit};
 use super::names::{Names, Place};
-use super::shape::Shape;
 use crate::expr::Expr;
 use crate::finding::{Code, Finding};
 use crate::format::{ForgeTable, Scalar, Sp, Trigger};
-use crate::graph::Action;
+use crate::graph::{Action, Forge, ForgeEffect};
 use crate::source::Span;
 
 impl Compiler<'_> {
@@ -18,25 +16,23 @@ impl Compiler<'_> {
         kind: &str,
         names: &Names<'_>,
         place: Place<'_>,
-    ) -> Action {
+    ) -> Option<Action> {
         let table = &source.table;
-        let (action, release) = match kind {
-            "ci" => (Action::Ci, "0.5"),
-            _ => (Action::Forge, "0.5"),
-        };
         self.findings.push(
             Finding::new(
                 Code::LaterRelease,
                 source.name_span(),
-                format!("{kind} nodes come with release {release}"),
+                format!("{kind} nodes come with release 0.5"),
             )
             .label("this release cannot run it")
             .fix("take the node out to run the rest; `check`, `plan` and `graph` work as it is"),
         );
-        if let Some(forge) = table.forge.as_ref().filter(|_| kind == "forge") {
-            self.forge(unit, source, forge, names, place);
+        match &table.forge {
+            Some(forge) if kind == "forge" => {
+                self.forge(unit, source, forge, names, place).map(Box::new).map(Action::Forge)
+            }
+            _ => Some(Action::Ci),
         }
-        action
     }
 
     fn forge(
@@ -46,7 +42,7 @@ impl Compiler<'_> {
         forge: &Sp<ForgeTable>,
         names: &Names<'_>,
         place: Place<'_>,
-    ) {
+    ) -> Option<Forge> {
         let effects: Vec<_> = forge.effects().collect();
         match effects.as_slice() {
             [] if !unit.is_broken(&source.name, "forge") => self.findings.push(
@@ -70,63 +66,26 @@ impl Compiler<'_> {
             ),
             _ => {}
         }
+        let mut texts = Vec::new();
         for (_, value) in effects.iter().flat_map(|(_, effect)| effect.iter()) {
             if let Scalar::Expression(text) = &value.value {
-                self.text_or_file(
+                texts.extend(self.text_or_file(
                     source,
                     &Sp { value: text.clone(), range: value.range.clone() },
                     names,
                     place,
-                );
+                ));
             }
         }
-    }
-
-    pub(super) fn unproved(&mut self, unit: &Unit, shape: &Shape) {
-        for prove in &unit.document.prove {
-            let at = |range: &std::ops::Range<usize>| Span::new(&unit.file, range.clone());
-            let lists = [&prove.before, &prove.after, &prove.passed];
-            for name in lists.into_iter().flatten().flat_map(|names| &names.0) {
-                if !shape.by_name.contains_key(name.as_str()) && !unit.is_lost(name) {
-                    let near = shape.node_near(name);
-                    self.findings.push(
-                        Finding::new(
-                            Code::UnknownNode,
-                            at(&name.range),
-                            format!("there is no node `{}`", name.value),
-                        )
-                        .label("unknown node")
-                        .fix(near.map_or_else(
-                            || "name a node of this blueprint".to_owned(),
-                            |near| format!("did you mean `{near}`?"),
-                        )),
-                    );
-                }
-            }
-            let place = prove.before.is_some() || prove.after.is_some();
-            let claim = prove.passed.is_some() || prove.gated_by.is_some();
-            let is_whole = place && claim;
-            if !is_whole && !unit.broken.contains_key("prove") {
-                self.findings.push(
-                    Finding::new(Code::MissingKey, at(&prove.range), "this invariant claims nothing")
-                        .label(if place {
-                            "needs `passed` or `gated_by`"
-                        } else {
-                            "needs `before` or `after`"
-                        })
-                        .fix("say where and what, such as `before = \"deploy\"` and `passed = [\"test\"]`"),
-                );
-            }
-            self.findings.push(
-                Finding::new(
-                    Code::NotProved,
-                    at(&prove.range),
-                    "this invariant is not proved by this release",
-                )
-                .label("not relied on")
-                .fix("keep it, but make sure of it by `needs` and gates; proofs come with release 0.4"),
-            );
-        }
+        let effect = match effects.first()?.0 {
+            "open_pull_request" => ForgeEffect::OpenPullRequest,
+            "comment" => ForgeEffect::Comment,
+            "label" => ForgeEffect::Label,
+            "status" => ForgeEffect::Status,
+            "merge" => ForgeEffect::Merge,
+            _ => ForgeEffect::Release,
+        };
+        Some(Forge { effect, texts })
     }
 
     pub(super) fn triggers(&mut self, unit: &Unit, names: &Names<'_>) {

@@ -15,7 +15,8 @@ use crate::expr::ValueType;
 use crate::finding::{Code, Finding};
 use crate::format::{Join, NodeTable, OutputFrom, RetryClass, RetryTable, Sp, Tier, Workspace};
 use crate::graph::{
-    Action, Each, Graph, GraphIx, InputSpec, Node, NodeIx, Output, RegionIx, Retry, SubKind, Use,
+    Action, Approved, Declared, Each, Graph, GraphIx, InputSpec, Node, NodeIx, Output, RegionIx, Retry,
+    SubKind, Use,
 };
 use crate::run::FailureClass;
 use crate::source::Span;
@@ -78,7 +79,7 @@ impl Compiler<'_> {
             let ix = NodeIx(number as u32);
             nodes.push(self.node(unit, source, ix, used, &names, closers.get(&ix).copied()));
         }
-        self.unproved(unit, &shape);
+        let claims = self.claims(unit, &shape);
         self.triggers(unit, &names);
         let returns = self.returns(unit, &names);
         let nodes = nodes.into_iter().collect::<Option<Vec<Node>>>()?;
@@ -91,6 +92,8 @@ impl Compiler<'_> {
             nodes,
             dag: shape.dag,
             regions,
+            claims,
+            approved_returns: BTreeSet::new(),
             by_name: shape.by_name,
             inputs,
         })
@@ -215,7 +218,10 @@ impl Compiler<'_> {
             }
             (None, _) => Workspace::None,
         };
-        let tier = table.tier.as_ref().or(defaults.tier.as_ref()).map_or(Tier::Trusted, |tier| tier.value);
+        let default_tier = defaults.tier.as_ref().map_or(Tier::Trusted, |tier| tier.value);
+        let declared =
+            table.tier.as_ref().map(|tier| Declared { value: tier.value, span: source.span(&tier.range) });
+        let tier = declared.as_ref().map_or(default_tier, |declared| declared.value);
         let image = match kind {
             Some("run" | "agent") => self.image(source, defaults, tier),
             _ => None,
@@ -236,6 +242,9 @@ impl Compiler<'_> {
             artifacts,
             workspace,
             tier,
+            declared,
+            default_tier,
+            approved: Approved::default(),
             image,
         };
         Some(match each {
@@ -267,7 +276,7 @@ impl Compiler<'_> {
                 Some(Action::Agent(Box::new(agent)))
             }
             "use" => Some(Action::Use(Box::new(Use { graph: used?, with, each: None }))),
-            later => Some(self.later(unit, source, later, names, place)),
+            later => self.later(unit, source, later, names, place),
         }
     }
 
@@ -597,6 +606,8 @@ impl Compiler<'_> {
             kind: SubKind::Body,
             inputs: inputs.to_vec(),
             returns: Vec::new(),
+            claims: Vec::new(),
+            approved_returns: BTreeSet::new(),
             by_name: BTreeMap::from([(Arc::clone(&outer.name), NodeIx(0))]),
             nodes: vec![inner],
             dag,

@@ -8,9 +8,11 @@ use crate::graph::Program;
 use crate::source::SourceSet;
 
 mod agent;
+mod claims;
 mod compiler;
 mod command;
 mod edit;
+mod event;
 mod credentials;
 mod hosts;
 mod image;
@@ -18,7 +20,6 @@ mod inputs;
 mod later;
 mod lower;
 mod names;
-mod order;
 mod regions;
 mod requests;
 mod shape;
@@ -40,8 +41,12 @@ pub const MAX_NODES: usize = 100_000;
 /// Checks the blueprint at `sources.entry`.
 pub fn compile(sources: &SourceSet) -> Checked {
     let mut compiler = compiler::Compiler::new(sources);
-    let program = compiler.program();
+    let mut program = compiler.program();
     let mut findings = compiler.findings;
+    if let Some(program) = &mut program {
+        let trust = crate::trust::judge(program, &mut findings);
+        crate::proof::judge(program, &trust, &mut findings);
+    }
     findings.sort();
     let program = program.filter(|_| !findings.has_errors()).map(Arc::new);
     Checked { program, findings }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::compiler::Unit;
-use super::order::Standing;
 use super::shape::Shape;
 use super::values::type_name;
 use crate::expr::{Reference, ValueType};
 use crate::finding::{Code, Finding, nearest};
 use crate::format::{InputType, OutputType};
+use crate::graph::order::Standing;
 use crate::graph::{InputSpec, NodeIx};
 use crate::source::Span;
 

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use petgraph::algo::tarjan_scc;
 
 use super::compiler::{Compiler, NodeSource, Unit};
-use super::order::Standing;
 use super::shape::Shape;
 use crate::finding::{Code, Finding};
 use crate::format::Join;
+use crate::graph::order::Standing;
 use crate::graph::{Edge, NodeIx, Region, RegionIx};
 
 const MAX_ROUNDS: u32 = 100;

@@ -87,7 +87,8 @@ impl Compiler<'_> {
             .idempotency_key
             .as_ref()
             .map_or(matches!(method, HttpMethod::Post | HttpMethod::Patch), |key| key.value);
-        sound.then_some(Http { method, url: url?, headers, body, expect, idempotency_key })
+        let effect = http.effect.as_ref().map(|effect| effect.value);
+        sound.then_some(Http { method, url: url?, headers, body, expect, idempotency_key, effect })
     }
 
     /// Headers of a request, in which secrets may stand: they go to its host and nowhere else.

@@ -9,9 +9,9 @@ use petgraph::algo::{tarjan_scc, toposort};
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use super::compiler::{Compiler, NodeSource, Unit, better_name};
-use super::order::Order;
 use crate::finding::{Code, Finding, nearest};
 use crate::format::Join;
+use crate::graph::order::Order;
 use crate::graph::{Edge, NodeIx};
 
 /// How many nodes of a circle are named.

@@ -153,12 +153,20 @@ codes! {
         "The command ends so that its failure cannot be seen (`|| true`, `; true`, `|| :`), or a pipe in a shell without pipefail hides the failure of all but its last program. Use `expect = \"any\"` if the outcome really does not matter, and bash for pipes.";
     LaterRelease = 150, Warning, "kind of node that this release cannot run",
         "Ci and forge nodes are part of the format and are checked, but the release you have cannot run them yet. `blueprint run` refuses such a graph before it starts.";
-    NotProved = 151, Warning, "invariant that this release does not prove",
-        "`[[prove]]` is part of the format; its names are checked, but this release does not prove it. Do not rely on it yet.";
     NotTriggered = 152, Warning, "trigger that this release does not serve",
         "`[[on]]` is part of the format and is checked; this release starts runs from the command line only.";
     TooLarge = 160, Error, "too large",
         "A file, an expression, a number of nodes, or how deep blueprints or repairs lie inside each other is more than can be handled responsibly. The finding names the bound.";
+    TierTooGood = 170, Error, "declared better than what it works with",
+        "The tier of a node is the worse of what it declares and what reaches it: the workspace it starts from, and the values it names. A model's work is `generated`, what strangers wrote is `untrusted`. Declaring a better tier would run their work in a weaker sandbox. Leave the key out and the tier follows from what reaches the node; only a gate that a person must pass, and that showed what came before, makes it better again.";
+    SecretReached = 171, Error, "secret within reach of untrusted work",
+        "A node whose commands or tools can use a secret works with something that a model or a stranger wrote. They could make it give the secret away, or use it for something else. Let a person approve what comes before by a gate that the node needs, or keep the secret in a node that works with nothing of it. Headers of an http node are no such secret: they go to the one host that is written there.";
+    EffectReached = 172, Error, "change to the world that nobody approved",
+        "A merge, a release or a request that changes something elsewhere comes after work of a model or of a stranger, and can happen without a person having approved it. A gate covers what was there when it was asked: the tree, and the outputs of the nodes it needs. A request that changes nothing that matters says `effect = \"propose\"`.";
+    Broken = 180, Error, "invariant that does not hold",
+        "A `[[prove]]` says what must hold on every path, and there is a path on which it does not: the finding shows a shortest one. All ways are looked at: conditions, joins, rounds of repair, and the graphs that nodes use. `before` and `after` name nodes, or all of a sort as `kind:agent` or `effect:commit`; `passed` names nodes that must have succeeded by then, and `gated_by` who must have approved; `touches` limits the claim to changes of some paths; `never` keeps secrets, hosts and effects away from what is of a tier or worse.";
+    Hollow = 181, Error, "invariant that says nothing",
+        "The invariant holds whatever happens, and so protects nothing: a node that must have passed succeeds with any exit code, or nothing is of the sort that is named.";
 }
 
 impl fmt::Display for Code {

@@ -100,6 +100,10 @@ pub struct Input {
     /// A regular expression that a text must match as a whole.
     #[serde(default)]
     pub pattern: Option<Sp<String>>,
+    /// How much to trust what is given, whoever gives it; `"trusted"` if left out. What a trigger takes from an event that
+    /// anybody can cause is untrusted whatever stands here.
+    #[serde(default)]
+    pub tier: Option<Sp<Tier>>,
 }
 
 /// What to do with a slot of a schedule when the run before is still going.
@@ -192,18 +196,39 @@ pub struct Defaults {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Prove {
-    /// The nodes before which it must hold.
+    /// The nodes before which it must hold, by name, or as `kind:…` or `effect:…` all of a sort.
     #[serde(default)]
     pub before: Option<OneOrNames>,
-    /// The nodes after which it must hold.
+    /// The nodes after which it must hold, in the same words.
     #[serde(default)]
     pub after: Option<OneOrNames>,
-    /// Nodes that must have passed.
+    /// Nodes that must have passed, each of them.
     #[serde(default)]
     pub passed: Option<OneOrNames>,
     /// Who must have approved.
     #[serde(default)]
     pub gated_by: Option<Sp<Approval>>,
+    /// Only changes to paths that match this glob are meant: with `before`.
+    #[serde(default)]
+    pub touches: Option<Sp<String>>,
+    /// What must never reach something, instead of all others.
+    #[serde(default)]
+    pub never: Option<Sp<Never>>,
+}
+
+/// From which tier on nothing may reach something, unless a person has approved it.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Never {
+    /// Nodes whose commands or tools can use a secret.
+    #[serde(default)]
+    pub secrets: Option<Sp<Tier>>,
+    /// Nodes whose commands or tools may reach hosts.
+    #[serde(default)]
+    pub network: Option<Sp<Tier>>,
+    /// Nodes that change something elsewhere: merges, releases, requests that write.
+    #[serde(default)]
+    pub effects: Option<Sp<Tier>>,
 }
 
 /// Who approves.

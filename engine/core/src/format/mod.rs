@@ -2,15 +2,16 @@
 //! it in one go. What the parts mean together is decided by [`crate::check`].
 
 pub use document::{
-    Approval, Budget, Cost, Defaults, Document, Input, InputType, Overlap, Prove, SCHEMA_VERSION, Trigger,
+    Approval, Budget, Cost, Defaults, Document, Input, InputType, Never, Overlap, Prove, SCHEMA_VERSION,
+    Trigger,
 };
 pub(crate) use files::is_file;
 pub use files::{FileUse, ReferencedFile, SCRIPTED, blueprint_candidates, references};
 pub use node::{
-    AgentProtocol, AgentTable, CiTable, CredentialTable, EditOp, Elicitation, Expect, ForgeTable, GateTable,
-    HttpMethod, HttpTable, InsertPlace, Join, McpTable, NodeTable, OnTimeout, OneOrNames, OutputFrom,
-    OutputSpec, OutputTable, OutputType, RepairTable, RetryClass, RetryTable, RunLine, Shell, Tier,
-    Workspace,
+    AgentProtocol, AgentTable, CiTable, CredentialTable, EditOp, Effect, Elicitation, Expect, ForgeTable,
+    GateTable, HttpMethod, HttpTable, InsertPlace, Join, McpTable, NodeTable, OnTimeout, OneOrNames,
+    OutputFrom, OutputSpec, OutputTable, OutputType, RepairTable, RetryClass, RetryTable, RunLine, Shell,
+    Tier, Workspace,
 };
 pub(crate) use read::run_texts;
 pub use read::{Reading, read};

@@ -200,6 +200,16 @@ words! {
 }
 
 words! {
+    /// What something that leaves a sandbox does to the world.
+    Effect {
+        /// It proposes: a pull request, a comment, a message. Nothing changes by it until somebody agrees.
+        Propose = "propose",
+        /// It changes something: a merge, a release, a write elsewhere.
+        Commit = "commit",
+    }
+}
+
+words! {
     /// The type of an output.
     OutputType {
         /// A text.

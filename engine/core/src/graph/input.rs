@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::format::InputType;
+use crate::format::{InputType, Tier};
 
 /// An input with its type and bounds.
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub struct InputSpec {
     pub values: Vec<String>,
     /// What a text must match as a whole.
     pub pattern: Option<regex::Regex>,
+    /// How much what is given can be trusted at least, whatever starts the run.
+    pub tier: Tier,
 }
 
 /// Why a value does not fit its input.

@@ -1,13 +1,18 @@
 //! A blueprint that has been checked and proven runnable: petgraph DAGs of nodes with everything resolved.
 //! Only [`crate::check::compile`] makes one.
 
+pub use claim::{Claim, Kept, Passed, Target, What};
 pub use input::{InputError, InputSpec};
 pub use node::{
-    Action, Agent, Approvers, Credential, Each, Edit, EditKind, Gate, Http, HttpBody, McpServer, McpWay,
-    Mind, Node, Output, Retry, Run, Side, Use, Value,
+    Action, Agent, Approved, Approvers, Credential, Declared, Each, Edit, EditKind, Forge, ForgeEffect, Gate,
+    Http, HttpBody, McpServer, McpWay, Mind, Node, Output, Retry, Run, Side, Use, Value,
 };
 pub use program::{Budget, Edge, Graph, GraphIx, NodeIx, Program, Region, RegionIx, SubKind};
+pub use reads::Read;
 
 mod program;
 mod node;
 mod input;
+mod claim;
+pub(crate) mod order;
+mod reads;

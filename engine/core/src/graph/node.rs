@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::program::{GraphIx, NodeIx, RegionIx};
 use crate::expr::{Expr, Text};
 use crate::format::{
-    AgentProtocol, Elicitation, Expect, HttpMethod, InsertPlace, Join, OnTimeout, OutputFrom, OutputType,
-    Shell, Tier, Workspace,
+    AgentProtocol, Effect, Elicitation, Expect, HttpMethod, InsertPlace, Join, OnTimeout, OutputFrom,
+    OutputType, Shell, Tier, Workspace,
 };
 use crate::run::FailureClass;
 use crate::source::Span;
@@ -44,8 +44,14 @@ pub struct Node {
     pub artifacts: Vec<String>,
     /// What it may do with the workspace.
     pub workspace: Workspace,
-    /// How much to trust it.
+    /// How much to trust what it runs: as declared, or less where something less trusted reaches it.
     pub tier: Tier,
+    /// The tier it declares itself.
+    pub declared: Option<Declared>,
+    /// The tier of nodes of its file that declare none.
+    pub default_tier: Tier,
+    /// What of what it takes over a person has approved whenever it runs.
+    pub approved: Approved,
     /// The image its commands find their programs in; that of the machine if left out.
     pub image: Option<Arc<str>>,
 }
@@ -82,7 +88,7 @@ pub enum Action {
     /// Waits for CI.
     Ci,
     /// Acts on a forge.
-    Forge,
+    Forge(Box<Forge>),
 }
 
 impl Action {
@@ -97,9 +103,53 @@ impl Action {
             Self::Use(_) => "use",
             Self::Agent(_) => "agent",
             Self::Ci => "ci",
-            Self::Forge => "forge",
+            Self::Forge(_) => "forge",
         }
     }
+}
+
+/// A tier as a node declares it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declared {
+    /// The tier.
+    pub value: Tier,
+    /// Where it is written.
+    pub span: Span,
+}
+
+/// What a person has approved whenever a node runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Approved {
+    /// Needs, whose trees were shown.
+    pub needs: BTreeSet<NodeIx>,
+    /// Nodes whose outputs were shown.
+    pub outputs: BTreeSet<NodeIx>,
+}
+
+/// An effect on a forge.
+#[derive(Debug, Clone)]
+pub struct Forge {
+    /// Which.
+    pub effect: ForgeEffect,
+    /// The texts it takes.
+    pub texts: Vec<Text>,
+}
+
+/// What can be done on a forge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForgeEffect {
+    /// Opens a pull request, or updates the run's own.
+    OpenPullRequest,
+    /// Comments.
+    Comment,
+    /// Sets labels.
+    Label,
+    /// Sets a commit status.
+    Status,
+    /// Merges the run's pull request.
+    Merge,
+    /// Makes a release.
+    Release,
 }
 
 /// A value: a literal, or an expression.
@@ -232,6 +282,8 @@ pub struct Http {
     pub expect: Vec<u16>,
     /// Whether to send a key that stays the same over attempts.
     pub idempotency_key: bool,
+    /// What it does to the world, if the file says so.
+    pub effect: Option<Effect>,
 }
 
 /// The body of a request.

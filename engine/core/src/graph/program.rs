@@ -1,14 +1,16 @@
 //! Graphs and how they hang together. Holds no state of a run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use petgraph::Direction;
 use petgraph::graph::DiGraph;
 
+use super::claim::Claim;
 use super::input::InputSpec;
 use super::node::{Node, Value};
+use crate::format::Tier;
 use crate::source::Span;
 
 /// The number of a graph in its [`Program`].
@@ -48,6 +50,8 @@ pub struct Program {
     pub wall: Option<Duration>,
     /// What else a run may use up at most.
     pub budget: Budget,
+    /// How much the tree that it starts from can be trusted, whatever starts it.
+    pub base: Tier,
     /// The graphs; the first is the blueprint itself.
     pub graphs: Vec<Graph>,
 }
@@ -120,6 +124,10 @@ pub struct Graph {
     pub regions: Vec<Region>,
     /// For each node how many nodes the longest path from it to an end has, itself included.
     pub heights: Vec<u32>,
+    /// Nodes whose outputs a person has approved whenever the graph succeeded.
+    pub approved_returns: BTreeSet<NodeIx>,
+    /// What must hold on every path through it.
+    pub claims: Vec<Claim>,
     /// Numbers by name.
     pub by_name: BTreeMap<Arc<str>, NodeIx>,
 }

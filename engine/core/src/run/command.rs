@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::event::{Outcome, Timer};
+use crate::format::Tier;
 
 /// A wish of the state machine. `(run, node, attempt)` makes doing one twice harmless.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -25,6 +26,10 @@ pub enum Command {
         attempt: u32,
         /// The round of the innermost repair region.
         round: u32,
+        /// The least trusted tier among what it runs and all that reaches it. Journals of before it was worked out have
+        /// none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        taint: Option<Tier>,
     },
     /// Ask for approval.
     OpenGate {

@@ -9,6 +9,7 @@ pub use event::{
 };
 pub use session::{Did, Overrun, Session, SessionStep, Spend, Spent, usd};
 pub use state::{Inst, Instance, Phase, Region, RunStatus, Scope, State};
+pub use taint::Flowed;
 
 mod event;
 mod command;
@@ -16,3 +17,4 @@ mod session;
 mod state;
 mod fold;
 mod plan;
+mod taint;

@@ -26,6 +26,7 @@ impl State {
                 node: instance.path.clone(),
                 attempt: instance.attempt,
                 round: instance.round,
+                taint: Some(self.taint(*inst)),
             }
         }));
         if commands.is_empty() && self.is_drained() {

@@ -9,6 +9,8 @@ use serde::Serialize;
 use super::command::Command;
 use super::event::{Failure, Millis, Outcome, Payload, RunStart, Timer};
 use super::session::{Session, Spend, Spent};
+use super::taint::Flowed;
+use crate::format::Tier;
 use crate::graph::{Graph, GraphIx, Node, NodeIx, Program, RegionIx};
 
 /// A node of one scope: the number of an [`Instance`].
@@ -120,6 +122,13 @@ pub struct Instance {
     /// For the first node of a repair region from the second round on: the commit it starts from in place of
     /// what its needs made, so that a round builds on the one before.
     pub carried: Option<Arc<str>>,
+    /// For nodes that join with "any": the needs that had come to an end when it started. What others leave later is not
+    /// part of what it starts from, and so not of what it passes on.
+    pub(super) seen: Option<Arc<[NodeIx]>>,
+    /// How much what it carries can be trusted.
+    pub(super) carried_taint: Tier,
+    /// What flowed through it in its last attempt.
+    pub flowed: Flowed,
     /// The last failure; kept when a later round succeeds.
     pub failure: Option<Arc<Failure>>,
     /// What else is on record of the last attempt.
@@ -344,6 +353,13 @@ impl State {
     pub fn needs(&self, inst: Inst) -> impl Iterator<Item = Inst> {
         let scope = self.instance(inst).scope;
         self.node(inst).needs.iter().map(move |need| self.in_scope(scope, *need))
+    }
+
+    /// The needs whose trees `inst` starts from.
+    pub fn tree_needs(&self, inst: Inst) -> impl Iterator<Item = Inst> {
+        let instance = self.instance(inst);
+        let needs = instance.seen.as_deref().unwrap_or_else(|| self.node(inst).needs.as_slice());
+        needs.iter().map(move |need| self.in_scope(instance.scope, *need))
     }
 
     /// The repair region that `inst` closes, as it stands.

@@ -1,5 +1,5 @@
-//! Gates: what an approval is bound to. A changed blueprint, input or tree is another subject, so an old
-//! approval counts for nothing.
+//! Gates: what an approval is bound to. A changed blueprint, input, tree or output of what the gate needs is another
+//! subject, so an old approval counts for nothing.
 
 use std::sync::Arc;
 
@@ -29,12 +29,14 @@ pub(super) async fn open(shared: Arc<Shared>, job: Job) -> Event {
             hasher.update(&(text.len() as u64).to_le_bytes());
             hasher.update(text.as_bytes());
         };
-        field("blueprint gate subject v1");
+        field("blueprint gate subject v2");
         field(&shared.run);
         field(&shared.program.digest);
         field(&job.path);
         field(&job.round.to_string());
         field(&job.scope["inputs"].to_string());
+        field(&job.shown.len().to_string());
+        job.shown.iter().for_each(|outputs| field(outputs));
         let mut left = None;
         if let Some(trees) = &shared.trees {
             let origin = Origin { node: &job.path, attempt: job.attempt, at_ms: shared.clock.now_ms() };

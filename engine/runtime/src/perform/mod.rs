@@ -51,6 +51,8 @@ pub struct Job {
     pub session: Option<Box<Session>>,
     /// Why the round before did not pass.
     pub lesson: Option<Lesson>,
+    /// For gates: the outputs that are shown, and so approved.
+    pub shown: Vec<String>,
 }
 
 /// Why a round of a repair did not pass.

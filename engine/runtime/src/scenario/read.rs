@@ -300,7 +300,7 @@ impl<'a> Reader<'a> {
                 }
                 Mind::Program { .. } => ("start an agent of somebody else".to_owned(), String::new()),
             },
-            Action::Ci | Action::Forge => {
+            Action::Ci | Action::Forge(_) => {
                 (format!("speak to {}, which this release cannot", node.action.kind()), String::new())
             }
             _ => return None,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::super::document::Cost;
 use super::super::value::{Entries, HumanDuration, Scalar, Sp};
-use super::{AgentProtocol, Elicitation, HttpMethod, InsertPlace, OnTimeout};
+use super::{AgentProtocol, Effect, Elicitation, HttpMethod, InsertPlace, OnTimeout};
 
 /// One change to a file of the workspace. Exactly one of replace, regex, insert, template, patch and set.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -76,6 +76,9 @@ pub struct HttpTable {
     /// Whether to send an `Idempotency-Key` that stays the same over retries; true for POST and PATCH if left out.
     #[serde(default)]
     pub idempotency_key: Option<Sp<bool>>,
+    /// What the request does to the world. If left out, GET and HEAD only read, and all others count as `"commit"`.
+    #[serde(default)]
+    pub effect: Option<Sp<Effect>>,
 }
 
 /// Who may approve at a gate.

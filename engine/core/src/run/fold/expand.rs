@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use super::super::event::{Millis, Payload};
 use super::super::state::{Children, Inst, Instance, Phase, Scope, State};
+use super::super::taint::Flowed;
+use crate::format::Tier;
 use crate::graph::{Action, Edge, GraphIx, NodeIx, SubKind};
 
 impl State {
@@ -51,6 +53,9 @@ impl State {
                 outputs: None,
                 tree: None,
                 carried: None,
+                seen: None,
+                carried_taint: Tier::Trusted,
+                flowed: Flowed::default(),
                 failure: None,
                 record: serde_json::Value::Null,
                 gate: None,

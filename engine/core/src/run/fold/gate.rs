@@ -55,6 +55,9 @@ impl State {
             Decision::Approved => {
                 open.approvals.insert(by.to_owned());
                 if open.approvals.len() >= min {
+                    // What was approved is what was shown, and nothing else goes on from here.
+                    let shown = open.tree.as_deref().map(Arc::from);
+                    self.instance_mut(inst).tree = shown;
                     self.withdraw(inst);
                     self.settle(at, inst, Phase::Succeeded);
                 }

@@ -21,6 +21,7 @@ impl State {
                     && self.ready.remove(&(Reverse(self.height(inst)), inst))
                 {
                     self.places_taken += 1;
+                    self.instance_mut(inst).flowed.work = self.taint(inst);
                     self.take_off(at, inst, Phase::Running, Work::Place);
                 }
             }

@@ -25,10 +25,13 @@ impl State {
         }
         let left_behind =
             self.instance(inst).failure.as_ref().and_then(|failure| failure.tree.as_deref().map(Arc::from));
+        let left_behind_taint = self.left_behind_taint(inst);
         let regions: Vec<RegionIx> = region.inner.iter().copied().chain([region_ix]).collect();
         self.reset(at, scope, &region.members.iter().copied().collect(), &regions);
         let first = self.in_scope(scope, region.from);
-        self.instance_mut(first).carried = left_behind;
+        let first = self.instance_mut(first);
+        first.carried = left_behind;
+        first.carried_taint = left_behind_taint;
     }
 
     /// A node and everything behind it is to be tried again, at the wish of a person.
@@ -131,6 +134,7 @@ impl State {
             instance.outputs = None;
             instance.tree = None;
             instance.carried = None;
+            instance.seen = None;
             instance.gate = None;
             instance.children = None;
             instance.escalation = None;

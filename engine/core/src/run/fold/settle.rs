@@ -21,7 +21,9 @@ impl State {
             if self.instance(inst).phase.is_settled() {
                 continue;
             }
+            let flowed = self.flowed(inst, phase);
             let instance = self.instance_mut(inst);
+            instance.flowed = flowed;
             instance.phase = phase;
             instance.ended_at = Some(at);
             let (scope, node) = (instance.scope, instance.node);
@@ -78,6 +80,7 @@ impl State {
             .map(|inst| (self.instance(inst).path.clone(), self.instance(inst).failure.clone()))
             .collect();
         let (path, attempt) = (self.instance(parent).path.clone(), self.instance(parent).attempt);
+        self.instance_mut(parent).flowed.work = self.inner_work(parent);
         if failed.is_empty() {
             self.instance_mut(parent).phase = Phase::Collecting;
             self.todo.insert((Due::Collect, parent, attempt), Command::Collect { node: path, attempt });
@@ -104,11 +107,11 @@ impl State {
         self.failed(at, parent, &failure);
     }
 
-    pub(super) fn child_scopes(&self, parent: Inst) -> Vec<u32> {
+    pub(in super::super) fn child_scopes(&self, parent: Inst) -> Vec<u32> {
         self.instance(parent).children.as_ref().map(|children| children.scopes.clone()).unwrap_or_default()
     }
 
-    pub(super) fn scope_instances(&self, scope: u32) -> impl Iterator<Item = Inst> + use<> {
+    pub(in super::super) fn scope_instances(&self, scope: u32) -> impl Iterator<Item = Inst> + use<> {
         let base = self.scope(scope).base;
         let nodes = self.graph_of(scope).nodes.len() as u32;
         (base..base + nodes).map(Inst)

@@ -49,6 +49,17 @@ impl State {
         self.retire_children(inst);
         self.end_session(inst);
         let evaluate = self.node(inst).needs_evaluation();
+        if self.node(inst).join == Join::Any && self.instance(inst).seen.is_none() {
+            let scope = self.instance(inst).scope;
+            let settled = self
+                .node(inst)
+                .needs
+                .iter()
+                .copied()
+                .filter(|need| self.instance(self.in_scope(scope, *need)).phase.is_settled());
+            let seen = settled.collect();
+            self.instance_mut(inst).seen = Some(seen);
+        }
         let instance = self.instance_mut(inst);
         instance.attempt += 1;
         instance.tries += 1;

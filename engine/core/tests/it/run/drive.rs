@@ -349,7 +349,7 @@ fn wish(command: &Command) -> String {
     let round = |round: &u32| if *round > 1 { format!(" round {round}") } else { String::new() };
     match command {
         Command::Evaluate { node, attempt } => format!("evaluate {node}#{attempt}"),
-        Command::StartNode { node, attempt, round: r } => format!("start {node}#{attempt}{}", round(r)),
+        Command::StartNode { node, attempt, round: r, .. } => format!("start {node}#{attempt}{}", round(r)),
         Command::OpenGate { node, attempt, round: r } => format!("open {node}#{attempt}{}", round(r)),
         Command::StartTimer { timer, after_ms } => format!("timer {} {after_ms}ms", timer_name(timer)),
         Command::CancelNode { node, attempt } => format!("cancel {node}#{attempt}"),

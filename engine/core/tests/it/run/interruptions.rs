@@ -388,7 +388,7 @@ fn a_command_that_is_not_due_has_no_effect_when_issued() {
     let before = run.ends();
     for command in [
         Command::Evaluate { node: "b".into(), attempt: 1 },
-        Command::StartNode { node: "b".into(), attempt: 1, round: 1 },
+        Command::StartNode { node: "b".into(), attempt: 1, round: 1, taint: None },
         Command::OpenGate { node: "a".into(), attempt: 1, round: 1 },
         Command::StartTimer {
             timer: Timer { purpose: TimerPurpose::Wait, node: Some("a".into()), attempt: 1 },

@@ -16,5 +16,6 @@ mod script;
 mod oracle;
 mod world;
 mod property;
+mod flow;
 
 mod cost;

@@ -165,7 +165,7 @@ impl<'a> Oracle<'a> {
         let each = node.each.is_some();
         let mut items = 1;
         if node.when || each || matches!(node.kind, Kind::Use(_)) {
-            match self.script.verdict(id, each) {
+            match self.script.verdict(id, each, node.when) {
                 Verdict::Skip => return End::of(Phase::Skipped),
                 Verdict::Fault(fault) => return End { fault: Some(fault), ..End::of(Phase::Failed) },
                 Verdict::Go { items: count } => items = count,

@@ -61,10 +61,10 @@ impl Script {
         (class, look)
     }
 
-    pub(super) fn verdict(&self, id: &str, each: bool) -> Verdict {
+    pub(super) fn verdict(&self, id: &str, each: bool, conditional: bool) -> Verdict {
         match self.number("verdict", id) % 20 {
             0 if self.trouble > 0 => Verdict::Fault(self.fault(id)),
-            1..=4 => Verdict::Skip,
+            1..=4 if conditional => Verdict::Skip,
             other if each => Verdict::Go { items: (other % 5) as u32 },
             _ => Verdict::Go { items: 1 },
         }
@@ -81,6 +81,11 @@ impl Script {
     /// How a command failure looks.
     pub(super) fn look(&self, id: &str) -> Option<String> {
         self.fault(id).1
+    }
+
+    /// Whether an attempt changes the workspace.
+    pub(super) fn writes(&self, id: &str) -> bool {
+        !self.number("writes", id).is_multiple_of(4)
     }
 
     pub(super) fn collects(&self, id: &str) -> Result<(), Fault> {

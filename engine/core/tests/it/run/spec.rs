@@ -73,7 +73,7 @@ pub(super) fn between(nodes: &Nodes, from: usize, to: usize) -> BTreeSet<usize> 
     above.iter().copied().filter(|node| upstream(nodes, *node).contains(&from)).collect()
 }
 
-fn upstream(nodes: &Nodes, node: usize) -> BTreeSet<usize> {
+pub(super) fn upstream(nodes: &Nodes, node: usize) -> BTreeSet<usize> {
     let mut found = BTreeSet::from([node]);
     for need in &nodes[node].needs {
         found.extend(upstream(nodes, *need));
@@ -107,7 +107,7 @@ impl Spec {
         let text = |nodes: &Nodes| {
             let mut text = "[inputs]\ngo = { type = \"boolean\", default = true }\nitems = { type = \"list\", default = [] }\n".to_owned();
             for (number, node) in nodes.iter().enumerate() {
-                let _ = write!(text, "{}", node.text(number));
+                let _ = write!(text, "{}", node.text(number, "run = \"true\"\n"));
             }
             text
         };
@@ -116,7 +116,8 @@ impl Spec {
 }
 
 impl Node {
-    fn text(&self, number: usize) -> String {
+    /// The table of a node, whose work, if it is a command, stands in `work`.
+    pub(super) fn text(&self, number: usize, work: &str) -> String {
         let mut text = format!("[nodes.{}]\n", name(number));
         let mut line = |key: &str, value: String| {
             let _ = writeln!(text, "{key} = {value}");
@@ -125,7 +126,7 @@ impl Node {
             line("needs", format!("{:?}", self.needs.iter().copied().map(name).collect::<Vec<_>>()));
         }
         match self.kind {
-            Kind::Run => line("run", "\"true\"".to_owned()),
+            Kind::Run => {}
             Kind::Wait => line("wait", "\"1s\"".to_owned()),
             Kind::Use(graph) => line("use", format!("\"g{graph}\"")),
             Kind::Gate { min, expires: None } => line("gate", format!("{{ min = {min} }}")),
@@ -157,6 +158,9 @@ impl Node {
         }
         if let Some((from, rounds)) = self.repair {
             line("repair", format!("{{ from = \"{}\", rounds = {rounds} }}", name(from)));
+        }
+        if self.kind == Kind::Run {
+            text.push_str(work);
         }
         text
     }

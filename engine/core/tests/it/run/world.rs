@@ -21,6 +21,8 @@ const TOO_LONG: usize = 200_000;
 /// What else happens besides the work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Trouble {
+    /// Answers come in any order, once.
+    Little,
     /// Answers come in any order, late and twice; processes die. None of it may change how a run ends.
     OfMachines,
     /// People cancel and retry, and the time runs out, too.
@@ -45,7 +47,12 @@ pub(super) struct World {
     interferences: usize,
     /// Somebody or something ended the run, which has not come to its end yet.
     stopping: bool,
+    /// Sees every fact, once it is part of the state.
+    observer: Option<Observer>,
 }
+
+/// Whoever wants to see how a run goes on.
+pub(super) type Observer = Box<dyn FnMut(&State, &Event)>;
 
 impl World {
     pub(super) fn new(program: Arc<Program>, jobs: u32, script: Script, dice: u64, trouble: Trouble) -> Self {
@@ -63,10 +70,17 @@ impl World {
             answered: BTreeSet::new(),
             interferences: 0,
             stopping: false,
+            observer: None,
         };
         assert!(world.state.plan().is_empty(), "nothing to do before the start");
         world.fold(start(jobs));
         world
+    }
+
+    /// Lets somebody see every fact from now on.
+    pub(super) fn observed(mut self, observer: impl FnMut(&State, &Event) + 'static) -> Self {
+        self.observer = Some(Box::new(observer));
+        self
     }
 
     pub(super) fn take_over(&mut self, node: &str, skipped: bool) {
@@ -83,7 +97,9 @@ impl World {
             if let RunStatus::Finished(outcome) = self.state.status() {
                 self.deliver_leftovers();
                 if !self.interfere() {
-                    self.recall(self.journal.len());
+                    if self.trouble != Trouble::Little {
+                        self.recall(self.journal.len());
+                    }
                     let ends = self
                         .state
                         .instances()
@@ -93,14 +109,14 @@ impl World {
                 continue;
             }
             self.interfere();
-            if self.dice.chance(4) {
+            if self.trouble != Trouble::Little && self.dice.chance(4) {
                 self.crash();
             } else if !self.on_the_way.is_empty() {
                 let next = self.dice.below(self.on_the_way.len());
                 let event = self.on_the_way.swap_remove(next);
                 self.deliver(event);
             }
-            if self.dice.chance(2) {
+            if self.trouble != Trouble::Little && self.dice.chance(2) {
                 let prefix = self.dice.below(self.journal.len() + 1);
                 self.recall(prefix);
             }
@@ -194,6 +210,9 @@ impl World {
             Event::Issued(Command::Finish { .. }) => false,
             _ => self.stopping,
         };
+        if let Some(observer) = &mut self.observer {
+            observer(&self.state, &event);
+        }
         self.journal.push((self.now, event));
     }
 
@@ -248,7 +267,8 @@ impl World {
     }
 
     fn again_some_time(&mut self, event: Event) {
-        if self.dice.chance(8)
+        if self.trouble != Trouble::Little
+            && self.dice.chance(8)
             && !matches!(event, Event::CancelRequested { .. } | Event::RetryRequested { .. })
         {
             self.on_the_way.push(event.clone());
@@ -291,7 +311,7 @@ impl World {
 
     /// People and clocks do what they want. True if something was done to a run that had ended.
     fn interfere(&mut self) -> bool {
-        if self.trouble == Trouble::OfMachines || self.interferences > 8 || !self.dice.chance(20) {
+        if self.trouble != Trouble::OfPeople || self.interferences > 8 || !self.dice.chance(20) {
             return false;
         }
         self.interferences += 1;
@@ -327,7 +347,11 @@ impl World {
                     Action::Use(uses) => Some(uses.each.is_some()),
                     _ => None,
                 };
-                let result = match self.script.verdict(&self.identity(inst), uses == Some(true)) {
+                let result = match self.script.verdict(
+                    &self.identity(inst),
+                    uses == Some(true),
+                    self.state.node(inst).when.is_some(),
+                ) {
                     Verdict::Fault(fault) => {
                         self.on_the_way.push(failed(node, attempt, fault));
                         return;
@@ -343,8 +367,10 @@ impl World {
             Command::StartNode { node, attempt, .. } => {
                 let inst = self.state.at(&node).unwrap();
                 let id = self.identity(inst);
+                let left = self.left(inst);
                 let expect = match &self.state.node(inst).action {
                     Action::Run(run) => run.expect.clone(),
+                    Action::Http(_) => format::Expect::Success,
                     other => panic!("{} nodes take no place", other.kind()),
                 };
                 let fault = match (self.script.exit(&id), expect) {
@@ -356,8 +382,11 @@ impl World {
                     }
                 };
                 match fault {
-                    Some(fault) => failed(node, attempt, fault),
-                    None => Event::NodeSucceeded { node, attempt, success: Box::new(Success::default()) },
+                    Some(fault) => with_tree(failed(node, attempt, fault), left),
+                    None => {
+                        let success = Success { tree: left, ..Success::default() };
+                        Event::NodeSucceeded { node, attempt, success: Box::new(success) }
+                    }
                 }
             }
             Command::OpenGate { node, attempt, .. } => {
@@ -393,6 +422,7 @@ impl World {
         };
         let answer = matches!(report, Event::TimerFired { .. });
         if !answer
+            && self.trouble != Trouble::Little
             && self.dice.chance(3)
             && let Event::NodeEvaluated { node, attempt, .. }
             | Event::NodeSucceeded { node, attempt, .. }
@@ -403,6 +433,14 @@ impl World {
         } else {
             self.on_the_way.push(report);
         }
+    }
+
+    /// The commit that an attempt leaves, if it may write and does.
+    fn left(&self, inst: Inst) -> Option<String> {
+        let instance = self.state.instance(inst);
+        let writes = self.state.node(inst).writes_workspace();
+        (writes && self.script.writes(&self.identity(inst)))
+            .then(|| format!("{}#{}", instance.path, instance.attempt))
     }
 
     fn people_decide(&mut self, gate: &Arc<str>, attempt: u32) {
@@ -491,6 +529,15 @@ impl World {
             rest.fold(*at, event);
         }
         assert_eq!(digest(&rest), digest(&self.state), "a resumed run equals one that never stopped");
+    }
+}
+
+fn with_tree(event: Event, tree: Option<String>) -> Event {
+    match event {
+        Event::NodeFailed { node, attempt, failure } => {
+            Event::NodeFailed { node, attempt, failure: Box::new(Failure { tree, ..*failure }) }
+        }
+        other => other,
     }
 }
 

@@ -5,8 +5,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::NodeIx;
 use crate::format::Join;
-use crate::graph::NodeIx;
 
 /// How many nodes one question may look at before the answer is worked out for all readers at once.
 const NEAR: usize = 128;
@@ -15,7 +15,7 @@ const KEPT: usize = 32 * 1024 * 1024;
 
 /// How a node stands to another one whose outputs it reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Standing {
+pub(crate) enum Standing {
     /// The other one may run later, or never.
     Apart,
     /// The other one has come to an end, but may have failed or been skipped.
@@ -26,7 +26,7 @@ pub(super) enum Standing {
 
 /// The order of the nodes of a graph without circles.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(crate) struct Order {
     needs: Vec<Vec<NodeIx>>,
     joins: Vec<Join>,
     /// Every node behind its needs.
@@ -40,7 +40,7 @@ pub(super) struct Order {
 
 impl Order {
     /// `sorted` has every node behind its needs; `shaky` marks nodes some of whose needs are not known.
-    pub(super) fn new(
+    pub(crate) fn new(
         needs: Vec<Vec<NodeIx>>,
         joins: Vec<Join>,
         sorted: Vec<NodeIx>,
@@ -56,13 +56,13 @@ impl Order {
     }
 
     /// What `node` needs, in the order of the file.
-    pub(super) fn needs(&self, node: NodeIx) -> &[NodeIx] {
+    pub(crate) fn needs(&self, node: NodeIx) -> &[NodeIx] {
         &self.needs[node.at()]
     }
 
     /// How `reader` stands to `other`. What is not known for certain is taken as sure, since there is another
     /// finding about it already.
-    pub(super) fn standing(&self, reader: NodeIx, other: NodeIx) -> Standing {
+    pub(crate) fn standing(&self, reader: NodeIx, other: NodeIx) -> Standing {
         if reader == other {
             return Standing::Apart;
         }
@@ -77,7 +77,7 @@ impl Order {
 
     /// The nodes on the paths from `from` to `to`, both among them, in order of their numbers. Empty if there is
     /// no path.
-    pub(super) fn between(&self, from: NodeIx, to: NodeIx) -> Vec<NodeIx> {
+    pub(crate) fn between(&self, from: NodeIx, to: NodeIx) -> Vec<NodeIx> {
         let least = self.levels[from.at()];
         let mut above = BTreeMap::from([(to, to == from)]);
         let mut next = vec![to];
@@ -100,7 +100,7 @@ impl Order {
     }
 
     /// Whether something about the needs of `node`, at whatever distance, could not be read.
-    pub(super) fn is_shaky(&self, node: NodeIx) -> bool {
+    pub(crate) fn is_shaky(&self, node: NodeIx) -> bool {
         self.shaky[node.at()]
     }
 
