@@ -45,6 +45,8 @@ pub(crate) enum Format {
     Text,
     /// For programs: JSON, for running commands one object a line.
     Json,
+    /// For code hosts and editors: the findings of `check` as SARIF 2.1.0.
+    Sarif,
 }
 
 /// How runs are run.
@@ -71,6 +73,17 @@ pub(crate) struct RunSettings {
     pub(crate) quiet: bool,
 }
 
+/// What a run may cost at most, or it is refused before it starts.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub(crate) struct Ceilings {
+    /// Refuse if the run may cost more than this many US dollars, or nobody knows how much.
+    #[arg(long, value_name = "USD")]
+    pub(crate) max_usd: Option<f64>,
+    /// Refuse if the run may take longer than this without the time of people, such as 45m.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) max_wall: Option<String>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make a first blueprint in this project.
@@ -84,10 +97,12 @@ pub(crate) enum Command {
         /// The blueprint: a name, or the path of a file.
         blueprint: String,
     },
-    /// Show what would run, in which order.
+    /// Show what would run, in which order, in which tier, and what it can cost at most.
     Plan {
         /// The blueprint: a name, or the path of a file.
         blueprint: String,
+        #[command(flatten)]
+        ceilings: Ceilings,
     },
     /// Run a blueprint.
     Run {
@@ -109,6 +124,8 @@ pub(crate) enum Command {
         /// Write what the outside world said to a file that `replay` plays.
         #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
         record: Option<PathBuf>,
+        #[command(flatten)]
+        ceilings: Ceilings,
         #[command(flatten)]
         settings: RunSettings,
     },
@@ -230,6 +247,17 @@ pub(crate) enum Command {
         /// The blueprint the node is in.
         #[arg(long, short)]
         blueprint: Option<String>,
+    },
+    /// Show which tools, hosts and secrets nodes are granted, and which of them their runs used.
+    ///
+    /// Proposes a difference that grants no more than was used. Nodes with few runs are left alone: what did not happen
+    /// yet may be needed all the same.
+    Grants {
+        /// The blueprint: a name, or the path of a file.
+        blueprint: String,
+        /// How many runs must have ended before anything is proposed.
+        #[arg(long, value_name = "N", default_value_t = 5)]
+        least: usize,
     },
     /// Check the records of runs.
     Audit {

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use blueprint_agent::hook::{Builtins, HookEngine, HookTable, HostRunner};
+use blueprint_agent::model::Described;
 use blueprint_agent::tool::ToolPaces;
 use blueprint_core::format::Tier;
 use blueprint_runtime::clock::Clock;
@@ -142,6 +143,14 @@ impl Context {
         let config = self.settings.models().clone();
         let models = Configured::new(config, &self.environment, &self.state_dir(), clock).ok()?;
         Some(Arc::new(models))
+    }
+
+    /// The models that a name stands for, in the order they are asked; none if that is not known.
+    pub(crate) fn described(&self, name: &str) -> Vec<Described> {
+        let clock = Arc::new(Clock::system());
+        let config = self.settings.models().clone();
+        let models = Configured::new(config, &self.environment, &self.state_dir(), &clock).ok();
+        models.and_then(|models| models.describe(name).ok()).unwrap_or_default()
     }
 
     /// What the user has for servers of tools.

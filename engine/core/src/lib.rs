@@ -10,5 +10,7 @@ pub mod expr;
 pub mod graph;
 pub mod trust;
 pub mod proof;
+pub mod bill;
+mod lint;
 pub mod check;
 pub mod run;

@@ -34,6 +34,7 @@ pub use pace::{Pace, Rate};
 pub use price::{LongPrice, Price};
 pub use prices::{Known, PriceOrigin};
 pub use provider::{Effort, Provider, ProviderKind, ProviderSettings, Secret, SettingsError, Timeouts};
+pub use retry::TRIES;
 pub use scripted::{Call, Script, ScriptError, Scripted, Turn};
 pub use standing::Now;
 

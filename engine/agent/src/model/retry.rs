@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::ModelFault;
 
 /// How often one model is asked the same thing, the first time included (N-40).
-pub(super) const TRIES: u32 = 3;
+pub const TRIES: u32 = 3;
 
 /// The longest that a provider's wish to be left alone is waited for. One that wants more is left for the next.
 pub(super) const LONGEST_WAIT: Duration = Duration::from_mins(1);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use blueprint_core::check::{Checked, compile};
+use blueprint_core::check::{Checked, compile_under};
 use blueprint_core::finding::Severity;
 use blueprint_core::graph::{Program, SubKind};
 use blueprint_core::source::SourceSet;
@@ -34,6 +34,10 @@ pub(crate) fn check(context: &Context, name: &str) -> Result<Exit, CliError> {
             })
             .collect();
         terminal::line(&json!({ "ok": checked.program.is_some(), "findings": located }).to_string());
+        return Ok(exit);
+    }
+    if context.format == Format::Sarif {
+        terminal::line(&super::sarif::of(&checked.findings, &sources).to_string());
         return Ok(exit);
     }
     print_findings(context, &checked, &sources);
@@ -89,7 +93,7 @@ pub(crate) fn read(context: &Context, name: &str) -> Result<(SourceSet, Checked)
             LoadError::Read { .. } | LoadError::TooMany => said,
         }
     })?;
-    let checked = compile(&sources);
+    let checked = compile_under(&sources, context.settings.policies());
     Ok((sources, checked))
 }
 

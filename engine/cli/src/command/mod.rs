@@ -1,16 +1,18 @@
 //! One file a command. Each resolves what was asked for, lets the runtime do it, and says what came of it.
 
-use crate::args::{Args, AuditCommand, Command, ConfigCommand, McpCommand};
+use crate::args::{Args, AuditCommand, Command, ConfigCommand, Format, McpCommand};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 
 mod audit;
+mod bill;
 mod check;
 mod config;
 mod decide;
 mod diff;
 mod doctor;
 mod explain;
+mod grants;
 mod graph;
 mod init;
 mod login;
@@ -22,6 +24,7 @@ mod prune;
 mod replay;
 mod run;
 mod salvage;
+mod sarif;
 mod show;
 mod stand_in;
 mod status;
@@ -40,13 +43,19 @@ pub(crate) async fn dispatch(args: Args) -> Result<Exit, CliError> {
 async fn obey(args: Args) -> Result<Exit, CliError> {
     let global = &args.global;
     let plain = || Context::new(global, None);
+    if global.format == Format::Sarif && !matches!(args.command, Command::Check { .. }) {
+        return Err(
+            CliError::usage("only `check` has findings to write as SARIF").hint("use `--format json`")
+        );
+    }
     match args.command {
         Command::Init { name } => init::init(&plain()?, &name),
         Command::Check { blueprint } => check::check(&plain()?, &blueprint),
-        Command::Plan { blueprint } => plan::plan(&plain()?, &blueprint),
-        Command::Run { blueprint, inputs, secrets, include_dirty, models, record, settings } => {
+        Command::Grants { blueprint, least } => grants::grants(&plain()?, &blueprint, least).await,
+        Command::Plan { blueprint, ceilings } => plan::plan(&plain()?, &blueprint, &ceilings).await,
+        Command::Run { blueprint, inputs, secrets, include_dirty, models, record, ceilings, settings } => {
             let context = Context::new(global, Some(&settings))?;
-            let asked = run::Asked { blueprint, inputs, secrets, include_dirty, models, record };
+            let asked = run::Asked { blueprint, inputs, secrets, include_dirty, models, record, ceilings };
             run::run(&context, &settings, &asked).await
         }
         Command::Replay { what, base, secrets, settings } => {

@@ -1,23 +1,31 @@
 //! `plan`: what would run, in which order, and how far the loops can go.
 
+use std::collections::BTreeMap;
+
+use blueprint_core::format::Tier;
 use blueprint_core::graph::{Action, Graph, NodeIx, Program};
 use petgraph::algo::toposort;
 use serde_json::{Value, json};
 
+use super::bill::{self, History};
 use super::check;
-use crate::args::Format;
+use crate::args::{Ceilings, Format};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::terminal;
 
-pub(crate) fn plan(context: &Context, name: &str) -> Result<Exit, CliError> {
+pub(crate) async fn plan(context: &Context, name: &str, ceilings: &Ceilings) -> Result<Exit, CliError> {
     let (_, program) = check::sound(context, name)?;
+    let bill = bill::of(context, &program, &BTreeMap::new());
+    let history = History::of(context, &program.name).await?;
     if context.format == Format::Json {
         let graphs: Vec<Value> = program.graphs.iter().map(|graph| json!({ "name": graph.name, "nodes": order(graph).into_iter().map(|ix| described(&program, graph, ix)).collect::<Vec<_>>() })).collect();
         terminal::line(
-            &json!({ "blueprint": program.name, "digest": program.digest, "graphs": graphs }).to_string(),
+            &json!({ "blueprint": program.name, "digest": program.digest, "graphs": graphs,
+                "bill": bill::to_json(&bill, &history) })
+            .to_string(),
         );
-        return Ok(Exit::Succeeded);
+        return bill::refuse(&bill, ceilings).map(|()| Exit::Succeeded);
     }
     terminal::line(&format!("{} ({})", program.name, program.digest.get(..12).unwrap_or_default()));
     for input in &program.root().inputs {
@@ -26,7 +34,19 @@ pub(crate) fn plan(context: &Context, name: &str) -> Result<Exit, CliError> {
         terminal::line(&format!("  input {}: {}{default}", input.name, input.type_name()));
     }
     print(&program, program.root(), 1);
-    Ok(Exit::Succeeded)
+    proved(&program);
+    bill::print(&bill, &history);
+    bill::refuse(&bill, ceilings).map(|()| Exit::Succeeded)
+}
+
+/// How many invariants were proved.
+fn proved(program: &Program) {
+    let claims: usize = program.graphs.iter().map(|graph| graph.claims.len()).sum();
+    match claims {
+        0 => {}
+        1 => terminal::line("1 invariant, proved on every path"),
+        more => terminal::line(&format!("{more} invariants, proved on every path")),
+    }
 }
 
 /// The nodes in an order in which they could run.
@@ -59,6 +79,12 @@ fn print(program: &Program, graph: &Graph, indent: usize) {
         }
         if needs.len() > 1 && node.join != blueprint_core::format::Join::All {
             notes.push(format!("join {}", node.join));
+        }
+        if node.tier > Tier::Trusted {
+            notes.push(node.tier.to_string());
+        }
+        if node.effect() == Some(blueprint_core::format::Effect::Commit) {
+            notes.push("changes something elsewhere".to_owned());
         }
         if let Some(when) = &node.when {
             notes.push(format!("when {}", when.source()));

@@ -19,12 +19,13 @@ use blueprint_sandbox::Backend;
 use serde_json::{Map, Value};
 use tokio_util::sync::CancellationToken;
 
+use super::bill;
 use super::check;
 use super::decide::unfinished;
 use super::doctor;
 use super::replay;
 use super::stand_in::stand_ins;
-use crate::args::{Format, RunSettings};
+use crate::args::{Ceilings, Format, RunSettings};
 use crate::context::Context;
 use crate::error::{CliError, Exit, from_error};
 use crate::progress::{self, Progress};
@@ -39,6 +40,7 @@ pub(crate) struct Asked {
     pub(crate) include_dirty: bool,
     pub(crate) models: Vec<String>,
     pub(crate) record: Option<PathBuf>,
+    pub(crate) ceilings: Ceilings,
 }
 
 pub(crate) async fn run(context: &Context, settings: &RunSettings, asked: &Asked) -> Result<Exit, CliError> {
@@ -46,6 +48,7 @@ pub(crate) async fn run(context: &Context, settings: &RunSettings, asked: &Asked
     refuse_later_kinds(&program)?;
     let (inputs, secrets) = inputs(&program, asked)?;
     let models = stand_ins(context, &program, &asked.models)?;
+    bill::refuse(&bill::of(context, &program, &models), &asked.ceilings)?;
     let isolation = doctor::isolation(context, &program).await?;
     let engine = context.engine(isolation.clone()).await?;
     if let Some(why) = agent_trouble(&program) {

@@ -7,6 +7,8 @@ use blueprint_agent::hook::{Builtins, HookConfig, HookTable};
 use blueprint_agent::mcp::McpConfig;
 use blueprint_agent::model::ModelsConfig;
 use blueprint_agent::tool::{ToolPaces, ToolsConfig};
+use blueprint_core::format::Prove;
+use blueprint_core::proof::Policy;
 use blueprint_sandbox::egress::Private;
 use serde::Deserialize;
 use toml::Spanned;
@@ -35,6 +37,12 @@ struct Egress {
     /// besides those the machine trusts.
     #[serde(default)]
     authorities: Option<PathBuf>,
+}
+
+/// The invariants of a file, whatever else is in it.
+#[derive(Deserialize)]
+struct Demands {
+    prove: Vec<Prove>,
 }
 
 /// Whose file it is, which decides what it may say.
@@ -103,6 +111,10 @@ impl Reader<'_> {
                 }
                 (Section::Top, "hooks") => {
                     self.hooks(name.span());
+                    continue;
+                }
+                (Section::Top, "prove") => {
+                    self.policies(name.span());
                     continue;
                 }
                 (Section::Top, "egress") => {
@@ -270,6 +282,28 @@ impl Reader<'_> {
         }
     }
 
+    /// Invariants for every blueprint. A project may add some as well, since they only forbid.
+    fn policies(&mut self, range: Range<usize>) {
+        // Names of invariants know where they stand, which only the text can say.
+        let read = toml::from_str::<Demands>(self.text)
+            .map(|whole| whole.prove)
+            .map_err(|error| format!("cannot be read: {}", plain(error.message())));
+        let place = self.place(range.clone());
+        let file = format!("{}:{}", place.path.display(), place.line);
+        let Some(all) = self.kept("prove", range, read) else { return };
+        let policies: Vec<Policy> = (1..)
+            .zip(all)
+            .map(|(number, prove)| Policy { place: format!("invariant {number} of {file}"), prove })
+            .collect();
+        for policy in &policies {
+            if let Err(reason) = policy.check() {
+                let reason = format!("cannot be used: {}", plain(&reason));
+                self.errors.push(ConfigError::Table { place: place.clone(), name: "prove", reason });
+            }
+        }
+        self.layer.policies = Some(policies);
+    }
+
     /// The user's own clients for servers of tools. A project that could name an address would be shown the secret.
     fn mcp(&mut self, range: Range<usize>) {
         let read = self.part::<McpConfig>("mcp");
@@ -307,6 +341,7 @@ impl Reader<'_> {
             "tiers",
             "docker",
             "microvm",
+            "prove",
         ]
         .into_iter()
         .filter(|_| section == Section::Top);

@@ -8,6 +8,7 @@ use blueprint_agent::hook::HookConfig;
 use blueprint_agent::mcp::McpConfig;
 use blueprint_agent::model::ModelsConfig;
 use blueprint_agent::tool::ToolsConfig;
+use blueprint_core::proof::Policy;
 use blueprint_sandbox::egress::Private;
 
 use super::error::{ConfigError, ConfigErrors, Notice};
@@ -37,6 +38,7 @@ pub(crate) struct Resolved {
     read_only: Placed<Vec<PathBuf>>,
     models: ModelsConfig,
     hooks: Vec<HookConfig>,
+    policies: Vec<Policy>,
     tools: ToolsConfig,
     private: Private,
     tiers: Tiers,
@@ -116,6 +118,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         microvm: None,
         authorities: None,
         mcp: None,
+        policies: None,
     };
     let state = flags.state.or(env.state).or(files.state.take());
     Ok(Resolved {
@@ -135,6 +138,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         read_only: first([files.read_only, None, None], Vec::new()),
         models,
         hooks: user.hooks.unwrap_or_default(),
+        policies: user.policies.into_iter().chain(project.policies).flatten().collect(),
         tools: user.tools.unwrap_or_default(),
         private: user.private.unwrap_or_default(),
         tiers: user.tiers.unwrap_or_default(),
@@ -171,6 +175,7 @@ fn options(flags: &Flags) -> Layer {
         microvm: None,
         authorities: None,
         mcp: None,
+        policies: None,
     }
 }
 
@@ -240,6 +245,11 @@ impl Resolved {
     /// Folders of the host that sandboxes may read.
     pub(crate) fn read_only(&self) -> &[PathBuf] {
         &self.read_only.value
+    }
+
+    /// What must hold for every blueprint: whoever runs it and the project both have a say, and neither takes any back.
+    pub(crate) fn policies(&self) -> &[Policy] {
+        &self.policies
     }
 
     /// The hooks, which were found to make sense.

@@ -7,6 +7,7 @@ use blueprint_agent::hook::HookConfig;
 use blueprint_agent::mcp::McpConfig;
 use blueprint_agent::model::ModelsConfig;
 use blueprint_agent::tool::ToolsConfig;
+use blueprint_core::proof::Policy;
 use blueprint_sandbox::egress::Private;
 
 use super::origin::Origin;
@@ -74,4 +75,5 @@ pub(super) struct Layer {
     pub(super) tiers: Option<Tiers>,
     pub(super) docker: Option<Docker>,
     pub(super) microvm: Option<Microvm>,
+    pub(super) policies: Option<Vec<Policy>>,
 }

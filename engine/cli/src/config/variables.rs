@@ -25,6 +25,7 @@ pub(super) fn read(
         microvm: None,
         authorities: None,
         mcp: None,
+        policies: None,
         jobs: reader.value(Key::Jobs),
         sandbox: reader.value(Key::Sandbox),
         state: reader.state(places),

@@ -161,3 +161,144 @@ passed = "test"
     said.mentions("BP180").mentions("this way leads there: `build` → `deploy`");
     assert!(lab.runs().is_empty());
 }
+
+/// A model with a price and a window that nobody is asked for.
+const PRICED: &str = r#"
+[models.aliases]
+coding = ["near/claude-test"]
+[models.providers.near]
+kind     = "anthropic"
+base_url = "http://127.0.0.1:9/v1"
+key_env  = "NEAR_KEY"
+[models.known."near/claude-test"]
+window = 100000
+longest_answer = 1000
+price = { input = 3.0, output = 15.0 }
+"#;
+
+#[test]
+fn a_bill_is_worked_out_and_refuses_before_anything_is_spent() {
+    let lab = Lab::in_git();
+    lab.settings(PRICED);
+    lab.blueprint(
+        "dear",
+        r#"
+[nodes.fix]
+agent = { prompt = "Mend it.", model = "coding", max_turns = 10 }
+timeout = "10m"
+[nodes.test]
+needs = ["fix"]
+run = "true"
+timeout = "5m"
+repair = { from = "fix", rounds = 3 }
+[nodes.approve]
+needs = ["test"]
+gate = { min = 2 }
+"#,
+    );
+    let plan = lab.say(&["plan", "dear", "--format", "json"]).ends(0).json();
+    let most = &plan["bill"]["most"];
+    // Three rounds of ten turns, each asked three times at most, of a full window and a full answer.
+    assert_eq!(most["calls"], 90, "{plan:#}");
+    assert_eq!(most["tokens"], 90 * 101_000);
+    assert_eq!(most["cost_micros"], 90 * (100_000 * 3 + 1_000 * 15));
+    assert_eq!(most["questions"], 2);
+    assert_eq!(most["sandboxes"], 6);
+    assert_eq!(plan["bill"]["longest"], serde_json::json!(["fix", "test"]));
+    let said = lab.say(&["run", "dear", "--max-usd", "28.34"]).ends(2);
+    said.mentions("this run may cost $28.35").mentions("nothing was started");
+    assert!(lab.runs().is_empty());
+    lab.say(&["plan", "dear", "--max-usd", "28.35", "--max-wall", "3h"]).ends(0);
+    lab.say(&["run", "dear", "--max-wall", "10m"]).ends(2).mentions("this run may take");
+    lab.say(&["run", "dear", "--max-usd", "-1"]).ends(2);
+    // A budget of the blueprint is what it can cost at most.
+    lab.blueprint(
+        "bounded",
+        "[budget]\ncost_usd = 2\n[nodes.fix]\nagent = { prompt = \"Mend it.\", model = \"coding\" }\n",
+    );
+    lab.say(&["plan", "bounded", "--max-usd", "2"]).ends(0);
+    // What is not known counts as too much.
+    lab.settings(&PRICED.replace("price = { input = 3.0, output = 15.0 }", ""));
+    let said = lab.say(&["run", "dear", "--max-usd", "1000"]).ends(2);
+    said.mentions("nothing bounds the money of this run")
+        .mentions("the price of the model `coding` is not known");
+    assert!(lab.runs().is_empty());
+}
+
+#[test]
+fn findings_are_written_as_sarif() {
+    let lab = Lab::new();
+    lab.blueprint(
+        "leaky",
+        "[nodes.a]\nrun = \"true\"\ntier = \"trusted\"\n[nodes.b]\nneeds = [\"a\", \"ü\"]\nrun = \"b\"\n",
+    );
+    let log = lab.say(&["check", "leaky", "--format", "sarif"]).ends(2).json();
+    assert_eq!(log["version"], "2.1.0");
+    let result = &log["runs"][0]["results"][0];
+    assert_eq!(result["ruleId"], "BP012");
+    assert_eq!(result["level"], "error");
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "blueprints/leaky/blueprint.toml");
+    assert_eq!(place["region"]["startLine"], 7);
+    assert_eq!(
+        place["region"]["endColumn"].as_u64().unwrap() - place["region"]["startColumn"].as_u64().unwrap(),
+        3
+    );
+    assert_eq!(log["runs"][0]["tool"]["driver"]["rules"][0]["id"], "BP012");
+    lab.say(&["plan", "leaky", "--format", "sarif"]).ends(2).mentions("only `check` has findings");
+}
+
+#[test]
+fn what_the_project_or_the_user_demands_holds_for_every_blueprint_and_what_it_uses() {
+    let lab = Lab::in_git();
+    lab.blueprint("inner", "[nodes.post]\nhttp = { url = \"https://example.org/x\", method = \"POST\" }\n");
+    lab.blueprint(
+        "outer",
+        "[nodes.build]\nrun = \"true\"\n[nodes.deploy]\nneeds = [\"build\"]\nuse = \"inner\"\n",
+    );
+    lab.blueprint(
+        "gated",
+        "[nodes.ask]\ngate = { min = 1 }\n[nodes.deploy]\nneeds = [\"ask\"]\nuse = \"inner\"\n",
+    );
+    lab.say(&["check", "outer"]).ends(0);
+    let demand = "[[prove]]\nbefore = \"effect:commit\"\ngated_by = \"human\"\n";
+    // By the user, or by the project: neither can take it back.
+    lab.settings(demand);
+    let said = lab.say(&["run", "outer"]).ends(2);
+    said.mentions("BP180")
+        .mentions("`post` can start without a person having approved")
+        .mentions("config.toml:1 demands");
+    lab.say(&["check", "gated"]).ends(0);
+    lab.settings("");
+    lab.write("blueprint.toml", demand);
+    lab.say(&["check", "outer"]).ends(2).mentions("BP180");
+    lab.say(&["check", "gated"]).ends(0);
+    assert!(lab.runs().is_empty());
+    // One that makes no sense stops everything.
+    lab.write("blueprint.toml", "[[prove]]\nbefore = \"deploy\"\npassed = \"kind:run\"\n");
+    lab.say(&["check", "gated"]).ends(2).mentions("settings know no names");
+}
+
+#[test]
+fn what_was_granted_and_never_used_is_shown_as_a_difference() {
+    let lab = Lab::in_git();
+    let script = "[[turn]]\n[[turn.call]]\ntool = \"fs.read\"\nargs = { path = \"README\" }\n[[turn]]\ntext = \"Done.\"\n";
+    lab.write("blueprints/wide/model.toml", script);
+    lab.blueprint(
+        "wide",
+        "[nodes.think]\nagent = { prompt = \"Look.\", model = \"scripted/model.toml\" }\ntools = [\"fs.*\", \"shell\"]\nnetwork = [\"example.org\"]\n",
+    );
+    assert!(lab.say(&["grants", "wide"]).ends(0).out.contains("0 runs with these grants are too few"));
+    for _ in 0..2 {
+        lab.say(&["run", "wide"]).ends(0);
+    }
+    let said = lab.say(&["grants", "wide", "--least", "2"]).ends(0).out;
+    for line in
+        ["# think: of 2 runs", "[nodes.think]", "- tools = [\"fs.*\", \"shell\"]", "+ tools = [\"fs.read\"]"]
+    {
+        assert!(said.contains(line), "{line}: {said}");
+    }
+    assert!(said.contains("- network = [\"example.org:443\"]"), "{said}");
+    let told = lab.say(&["grants", "wide", "--format", "json"]).ends(0).json();
+    assert_eq!(told["nodes"][0]["runs"], 2, "{told:#}");
+}

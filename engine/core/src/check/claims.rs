@@ -7,11 +7,8 @@ use super::compiler::{Compiler, Unit};
 use super::shape::Shape;
 use crate::finding::{Code, Finding, nearest};
 use crate::format::{Approval, Effect, Expect, NodeTable, OneOrNames, Prove, Sp};
-use crate::graph::{Claim, Kept, NodeIx, Passed, Target, What};
+use crate::graph::{Claim, KINDS, Kept, NodeIx, Passed, Target, What};
 use crate::source::Span;
-
-/// The kinds that an invariant may name, as they are written in a node.
-const KINDS: [&str; 9] = ["run", "edit", "http", "agent", "gate", "ci", "forge", "wait", "use"];
 
 impl Compiler<'_> {
     pub(super) fn claims(&mut self, unit: &Unit, shape: &Shape) -> Vec<Claim> {

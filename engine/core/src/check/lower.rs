@@ -15,13 +15,12 @@ use crate::expr::ValueType;
 use crate::finding::{Code, Finding};
 use crate::format::{Join, NodeTable, OutputFrom, RetryClass, RetryTable, Sp, Tier, Workspace};
 use crate::graph::{
-    Action, Approved, Declared, Each, Graph, GraphIx, InputSpec, Node, NodeIx, Output, RegionIx, Retry,
-    SubKind, Use,
+    Action, Approved, Declared, Each, Graph, GraphIx, InputSpec, KINDS, Node, NodeIx, Output, RegionIx,
+    Retry, SubKind, Use,
 };
 use crate::run::FailureClass;
 use crate::source::Span;
 
-const KINDS: &[&str] = &["run", "edit", "http", "agent", "gate", "ci", "forge", "wait", "use"];
 const MAX_PARALLEL: u32 = 1000;
 const DEFAULT_PARALLEL: u32 = 5;
 const MAX_ATTEMPTS: u32 = 20;
@@ -80,6 +79,7 @@ impl Compiler<'_> {
             nodes.push(self.node(unit, source, ix, used, &names, closers.get(&ix).copied()));
         }
         let claims = self.claims(unit, &shape);
+        self.shared_secrets(unit, &inputs);
         self.triggers(unit, &names);
         let returns = self.returns(unit, &names);
         let nodes = nodes.into_iter().collect::<Option<Vec<Node>>>()?;

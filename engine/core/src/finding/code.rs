@@ -151,6 +151,16 @@ codes! {
         "An `[[on]]` has either `event` or `schedule`, and a schedule is a cron expression of five fields: minute, hour, day, month and weekday.";
     MaskedExit = 140, Warning, "exit status is masked",
         "The command ends so that its failure cannot be seen (`|| true`, `; true`, `|| :`), or a pipe in a shell without pipefail hides the failure of all but its last program. Use `expect = \"any\"` if the outcome really does not matter, and bash for pipes.";
+    GateBypassed = 141, Warning, "gate that does not hold a node up",
+        "A node needs a gate, or something behind one, and can run without it having been passed: it joins with \"any\" and another need will do, or with \"settled\" and runs after a no as well.";
+    FixedCondition = 142, Warning, "condition that never changes",
+        "The condition names nothing that differs from run to run, or looks at how a node ended that has always succeeded by then. To act on a failure, join with \"settled\".";
+    NeverRuns = 143, Warning, "node that never runs",
+        "The node waits for needs that can never all be there: one of them never runs, or two of them run only without each other.";
+    IdleRepair = 144, Warning, "repair that never starts",
+        "A round of a repair starts when the node that closes it fails, and this one succeeds with every exit code.";
+    SharedSecret = 145, Warning, "secret for every command",
+        "`[defaults]` gives a secret to the environment of every command of the file. Give it to the nodes that need it, or let them have a placeholder by `credentials`.";
     LaterRelease = 150, Warning, "kind of node that this release cannot run",
         "Ci and forge nodes are part of the format and are checked, but the release you have cannot run them yet. `blueprint run` refuses such a graph before it starts.";
     NotTriggered = 152, Warning, "trigger that this release does not serve",

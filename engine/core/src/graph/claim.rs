@@ -6,6 +6,9 @@ use super::program::NodeIx;
 use crate::format::{Approval, Effect, Tier};
 use crate::source::Span;
 
+/// The kinds of nodes, as they are written.
+pub const KINDS: [&str; 9] = ["run", "edit", "http", "agent", "gate", "ci", "forge", "wait", "use"];
+
 /// An invariant.
 #[derive(Debug, Clone)]
 pub struct Claim {

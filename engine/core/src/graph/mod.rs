@@ -1,7 +1,7 @@
 //! A blueprint that has been checked and proven runnable: petgraph DAGs of nodes with everything resolved.
 //! Only [`crate::check::compile`] makes one.
 
-pub use claim::{Claim, Kept, Passed, Target, What};
+pub use claim::{Claim, KINDS, Kept, Passed, Target, What};
 pub use input::{InputError, InputSpec};
 pub use node::{
     Action, Agent, Approved, Approvers, Credential, Declared, Each, Edit, EditKind, Forge, ForgeEffect, Gate,

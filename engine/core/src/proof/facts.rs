@@ -7,7 +7,7 @@ use crate::format::{Approval, Join};
 use crate::graph::{Action, Graph, GraphIx, Node, NodeIx, Passed, Program};
 
 /// For every node of one graph, and of those it uses, whether something has come to pass.
-pub(super) struct Facts<'a> {
+pub(crate) struct Facts<'a> {
     program: &'a Program,
     graph: GraphIx,
     what: &'a Passed,
@@ -19,24 +19,29 @@ pub(super) struct Facts<'a> {
 
 impl<'a> Facts<'a> {
     /// Works it out for the nodes of a graph that starts with nothing.
-    pub(super) fn of(program: &'a Program, graph: GraphIx, what: &'a Passed) -> Self {
+    pub(crate) fn of(program: &'a Program, graph: GraphIx, what: &'a Passed) -> Self {
+        Self::entered(program, graph, what, false)
+    }
+
+    /// The same for a graph that starts when it has, or has not, come to pass already.
+    pub(crate) fn entered(program: &'a Program, graph: GraphIx, what: &'a Passed, entered: bool) -> Self {
         let mut facts =
             Self { program, graph, what, inside: vec![None; program.graphs.len()], known: Vec::new() };
-        facts.known = facts.nodes(graph);
+        facts.known = facts.nodes(graph, entered);
         facts
     }
 
     /// Whether it has come to pass whenever the node starts.
-    pub(super) fn before(&self, node: NodeIx) -> bool {
+    pub(crate) fn before(&self, node: NodeIx) -> bool {
         self.known[node.at()].0
     }
 
     /// Whether it has come to pass whenever the node has succeeded.
-    pub(super) fn with(&self, node: NodeIx) -> bool {
+    pub(crate) fn with(&self, node: NodeIx) -> bool {
         self.known[node.at()].1
     }
 
-    fn nodes(&mut self, ix: GraphIx) -> Vec<(bool, bool)> {
+    fn nodes(&mut self, ix: GraphIx, entered: bool) -> Vec<(bool, bool)> {
         let graph = self.program.graph(ix);
         let mut known = vec![(false, false); graph.nodes.len()];
         for index in toposort(&graph.dag, None).unwrap_or_default() {
@@ -44,6 +49,7 @@ impl<'a> Facts<'a> {
             let node = graph.node(at);
             let mut needs = node.needs.iter().map(|need| known[need.at()].1);
             let before = match node.join {
+                _ if entered => true,
                 Join::All => needs.any(|holds| holds),
                 Join::Any => !node.needs.is_empty() && needs.all(|holds| holds),
                 Join::Settled => false,
@@ -73,7 +79,7 @@ impl<'a> Facts<'a> {
         if let Some(known) = self.inside[inner.0 as usize] {
             return known;
         }
-        let known = self.nodes(inner);
+        let known = self.nodes(inner, false);
         let graph = self.program.graph(inner);
         let holds = certain(graph).into_iter().zip(known).any(|(certain, (_, with))| certain && with);
         self.inside[inner.0 as usize] = Some(holds);

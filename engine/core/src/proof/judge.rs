@@ -41,7 +41,9 @@ pub(super) fn claim(program: &Program, trust: &Trust, ix: GraphIx, claim: &Claim
         }
         What::Never(kept) => {
             for (kept, tier) in kept {
-                findings.extend(never(program, trust, ix, claim, *kept, *tier));
+                for finding in never(program, trust, ix, Some(claim), *kept, *tier) {
+                    findings.push(finding);
+                }
             }
         }
     }
@@ -89,7 +91,7 @@ fn touched(claim: &Claim, findings: &mut Findings) -> Result<Option<globset::Glo
     }
 }
 
-fn passing(graph: &Graph, what: &Passed) -> String {
+pub(super) fn passing(graph: &Graph, what: &Passed) -> String {
     match what {
         Passed::Node(at) => format!("`{}` having passed", graph.node(*at).name),
         Passed::Kind(kind) => format!("a node of the kind {kind} having passed"),
@@ -150,8 +152,15 @@ fn after(graph: &Graph, claim: &Claim, at: NodeIx, what: &Passed, missing: &Miss
     .fix(format!("let what must follow need `{}`, without a condition on the way", node.name))
 }
 
-fn never(program: &Program, trust: &Trust, ix: GraphIx, claim: &Claim, kept: Kept, tier: Tier) -> Findings {
-    let mut findings = Findings::default();
+pub(super) fn never(
+    program: &Program,
+    trust: &Trust,
+    ix: GraphIx,
+    claim: Option<&Claim>,
+    kept: Kept,
+    tier: Tier,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
     let graph = program.graph(ix);
     for (at, node) in (0_u32..).map(NodeIx).zip(&graph.nodes) {
         let (meant, port, does) = match kept {
@@ -166,17 +175,15 @@ fn never(program: &Program, trust: &Trust, ix: GraphIx, claim: &Claim, kept: Kep
             continue;
         }
         let reason = trust.because(program, port);
-        findings.push(
-            Finding::new(
-                Code::Broken,
-                claim.span.clone(),
-                format!("`{}` {does}, and what is {found} reaches it", node.name),
-            )
-            .label("does not hold")
-            .note(node.span.clone(), "here")
-            .reason(reason.sentences())
-            .fix(format!("let a gate that `{}` needs approve what comes before", node.name)),
-        );
+        let finding = Finding::new(
+            Code::Broken,
+            claim.map_or_else(|| node.span.clone(), |claim| claim.span.clone()),
+            format!("`{}` {does}, and what is {found} reaches it", node.name),
+        )
+        .label(if claim.is_some() { "does not hold" } else { "here" })
+        .reason(reason.sentences())
+        .fix(format!("let a gate that `{}` needs approve what comes before", node.name));
+        findings.push(if claim.is_some() { finding.note(node.span.clone(), "here") } else { finding });
     }
     findings
 }

@@ -5,12 +5,16 @@ use crate::finding::Findings;
 use crate::graph::{GraphIx, Program};
 use crate::trust::Trust;
 
+pub(crate) use facts::Facts;
 pub use path::Path;
+pub use policy::Policy;
+pub(crate) use policy::judge as judge_policies;
 
 mod afterwards;
 mod facts;
 mod judge;
 mod path;
+mod policy;
 mod reach;
 
 /// Says which invariants of all graphs do not hold.

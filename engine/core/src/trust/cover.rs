@@ -23,8 +23,6 @@ impl<'a> Cover<'a> {
             .into_iter()
             .map(|index| graph.dag[index])
             .collect();
-        let needs = graph.nodes.iter().map(|node| node.needs.clone()).collect();
-        let joins = graph.nodes.iter().map(|node| node.join).collect();
         let mut gates = vec![Vec::new(); graph.nodes.len()];
         let mut certain = vec![false; graph.nodes.len()];
         for ix in &sorted {
@@ -41,8 +39,7 @@ impl<'a> Cover<'a> {
                     Join::Settled => true,
                 };
         }
-        let shaky = vec![false; graph.nodes.len()];
-        Self { graph, order: Order::new(needs, joins, sorted, shaky), gates, certain }
+        Self { graph, order: Order::of(graph), gates, certain }
     }
 
     /// Whether a node that runs at all can take over what its need left as approved there.

@@ -41,7 +41,7 @@ use served::Served;
 pub(crate) use tools::trouble;
 
 /// The time limit of a session without a `timeout`.
-const LONGEST: Duration = Duration::from_hours(2);
+pub const LONGEST: Duration = Duration::from_hours(2);
 
 pub(super) async fn run(
     shared: &Arc<Shared>,

@@ -23,7 +23,7 @@ use crate::shared::Shared;
 /// The largest answer, in bytes.
 const MAX_ANSWER: usize = 10 << 20;
 /// The time limit of a request without a `timeout`.
-const TIMEOUT: Duration = Duration::from_mins(2);
+pub const TIMEOUT: Duration = Duration::from_mins(2);
 
 pub(super) async fn run(
     shared: &Arc<Shared>,

@@ -23,9 +23,11 @@ mod outlet;
 mod stub;
 mod surroundings;
 
+pub use agent::LONGEST as AGENT_TIME;
 pub(crate) use agent::trouble;
 pub use decide::evaluate;
 pub use escalate::Handover;
+pub use http::TIMEOUT as REQUEST_TIME;
 pub use kept::Kept;
 
 /// The work of one attempt, with everything it needs of the state.

@@ -45,7 +45,7 @@ impl Report {
             self.failed += usize::from(!told.judged.problems.is_empty());
             match self.format {
                 Format::Json => json_line(&told),
-                Format::Text => lines(&told),
+                Format::Text | Format::Sarif => lines(&told),
             }
         }
     }
@@ -57,7 +57,7 @@ impl Report {
             Format::Json => {
                 terminal::line(&json!({ "type": "end", "ok": passed, "failed": failed }).to_string());
             }
-            Format::Text => terminal::line(&format!("{passed} ok, {failed} failed")),
+            Format::Text | Format::Sarif => terminal::line(&format!("{passed} ok, {failed} failed")),
         }
         failed
     }

@@ -2,13 +2,16 @@
 //! secrets, effects and gates, run with random luck and watched by somebody who follows every single thing.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use blueprint_core::bill::{Bill, Bound, Rates};
 use blueprint_core::check::compile;
 use blueprint_core::finding::Code;
 use blueprint_core::graph::Program;
+use blueprint_core::run::{Command, Event};
 use blueprint_core::source::SourceSet;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -310,4 +313,67 @@ fn no_invariant_that_is_proved_is_ever_broken() {
         panic!("{error}");
     }
     assert!(count.held > 0 && count.broken > 0, "{count:?}");
+}
+
+/// Limits that matter to nobody here.
+fn rates() -> Rates {
+    let time = std::time::Duration::from_mins(1);
+    Rates { models: BTreeMap::new(), jobs: 1, command: time, agent: time, request: time, asking: false }
+}
+
+#[test]
+fn nothing_runs_more_often_than_the_bill_says() {
+    let counted = RefCell::new((0, 0));
+    let tested = runner(3_000).run(&(specs(), any::<u64>()), |(spec, seed)| {
+        let texts = spec.texts();
+        let program = sound(&texts);
+        let bill = Bill::of(&program, &rates());
+        let most: BTreeMap<String, Bound> =
+            bill.lines.iter().map(|line| (line.node.clone(), line.times.clone())).collect();
+        for round in 0..4_u64 {
+            let luck = follows((seed, round));
+            let script = Script { seed: luck, trouble: [10, 30, 60, 90][(luck % 4) as usize] };
+            let seen: Rc<RefCell<BTreeMap<String, u64>>> = Rc::default();
+            let counts = Rc::clone(&seen);
+            let mut world = World::new(Arc::clone(&program), spec.jobs, script, luck, Trouble::Little)
+                .observed(move |_, event| {
+                    if let Event::Issued(Command::StartNode { node, .. } | Command::OpenGate { node, .. }) =
+                        event
+                    {
+                        *counts.borrow_mut().entry(without_numbers(node)).or_default() += 1;
+                    }
+                });
+            world.run();
+            for (node, times) in seen.borrow().iter() {
+                let allowed = most.get(node);
+                prop_assert!(allowed.is_some(), "{node} is not on the bill: {most:?}");
+                let allowed = allowed.and_then(Bound::most);
+                prop_assert!(
+                    allowed.is_none_or(|most| *times <= most),
+                    "{node} ran {times} times of {allowed:?}"
+                );
+                let mut counted = counted.borrow_mut();
+                counted.0 += 1;
+                counted.1 += usize::from(allowed == Some(*times));
+            }
+        }
+        Ok(())
+    });
+    let (all, exact) = counted.into_inner();
+    println!("{all} nodes that ran, {exact} of them as often as the bill says");
+    if let Err(error) = tested {
+        panic!("{error}");
+    }
+}
+
+/// The path of a node without the numbers of items.
+fn without_numbers(path: &str) -> String {
+    let mut inside = false;
+    path.chars()
+        .filter(|letter| {
+            let number = inside || *letter == '[';
+            inside = number && *letter != ']';
+            !number
+        })
+        .collect()
 }
