@@ -100,8 +100,9 @@ fn lab(mirror: &Mirror, run: &str) -> Lab {
     let host = format!("localhost:{}", mirror.address.port());
     let docker = super::tiers::engine().map(|host| format!("[docker]\nhost = \"{host}\"\n"));
     let docker = docker.unwrap_or_default();
+    let machine = super::tiers::machine().unwrap_or_default();
     lab.settings(&format!(
-        "{docker}[egress]\nprivate = [\"{host}\"]\nauthorities = \"{}\"\n",
+        "{docker}{machine}[egress]\nprivate = [\"{host}\"]\nauthorities = \"{}\"\n",
         file.display()
     ));
     lab.blueprint(
@@ -124,16 +125,32 @@ fn placeholder(lab: &Lab) -> String {
 fn a_secret_of_a_host_is_nowhere_but_at_the_host() {
     let containers = super::tiers::engine().map(|_| ["container", "gvisor"]);
     for sandbox in ["process", "bubblewrap"].into_iter().chain(containers.into_iter().flatten()) {
-        nowhere_but_at_the_host(sandbox);
+        nowhere_but_at_the_host(
+            sandbox,
+            "curl -sSi https://localhost:PORT/ -H \"Authorization: Bearer $API_TOKEN\" > answer",
+        );
     }
 }
 
-fn nowhere_but_at_the_host(sandbox: &str) {
+#[test]
+fn a_secret_of_a_host_is_nowhere_in_a_virtual_machine() {
+    if super::tiers::machine().is_some() {
+        nowhere_but_at_the_host("microvm", ASKS);
+    }
+}
+
+/// The machine of the tests has no curl.
+const ASKS: &str = r#"python3 - > answer <<'END'
+import os, urllib.request
+headers = {"Authorization": "Bearer " + os.environ["API_TOKEN"]}
+answer = urllib.request.urlopen(urllib.request.Request("https://localhost:PORT/", headers=headers))
+print(answer.headers, answer.read().decode())
+END"#;
+
+fn nowhere_but_at_the_host(sandbox: &str, ask: &str) {
     let mirror = Mirror::start();
-    let script = format!(
-        "curl -sSi https://localhost:{}/ -H \"Authorization: Bearer $API_TOKEN\" > answer\ncat answer\nenv\ncat /proc/*/environ | tr '\\0' '\\n'",
-        mirror.address.port()
-    );
+    let ask = ask.replace("PORT", &mirror.address.port().to_string());
+    let script = format!("{ask}\ncat answer\nenv\ncat /proc/*/environ | tr '\\0' '\\n'");
     let lab = lab(&mirror, &script);
     let run = |lab: &Lab| {
         let said = lab
