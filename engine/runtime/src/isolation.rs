@@ -17,19 +17,12 @@ pub struct Need {
     pub tier: Tier,
     /// Whether it names an image, which only containers can show.
     pub image: bool,
-    /// Whether single files of ours must be shown: our program to agents, certificates to those with credentials.
-    pub files: bool,
 }
 
 impl Need {
     /// That of a node.
     pub fn of(node: &Node) -> Self {
-        let files = match &node.action {
-            Action::Agent(_) => true,
-            Action::Run(run) => !run.credentials.is_empty(),
-            _ => false,
-        };
-        Self { tier: node.tier, image: node.image.is_some(), files }
+        Self { tier: node.tier, image: node.image.is_some() }
     }
 
     /// Those of all nodes of a program that run commands.
@@ -127,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_is_recorded_names_the_tiers_only_if_they_differ() {
-        let need = |tier| Need { tier, image: false, files: false };
+        let need = |tier| Need { tier, image: false };
         let same = Isolation::new([
             (need(Tier::Trusted), Backend::Process),
             (need(Tier::Internal), Backend::Process),

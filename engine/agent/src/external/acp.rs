@@ -74,7 +74,14 @@ pub(super) async fn run(
     host: &dyn ToolHost,
     cancel: &CancellationToken,
 ) -> Result<Outcome, HostError> {
-    let mut process = host.open(work.command.clone(), work.env.clone(), Effect::Destructive).await?;
+    let mut process = tokio::select! {
+        biased;
+        () = cancel.cancelled() => return Err(HostError::Cancelled),
+        opened = host.open(work.command.clone(), work.env.clone(), Effect::Destructive) => opened?,
+        () = tokio::time::sleep(work.wall) => {
+            return Err(HostError::Sandbox("the sandbox of the agent was not ready in the time of the agent".to_owned()));
+        }
+    };
     let mut stdin = std::mem::replace(&mut process.stdin, Box::new(tokio::io::sink()));
     let mut lines = Lines::new(std::mem::replace(&mut process.stdout, Box::new(tokio::io::empty())));
     let mut complaints = Lines::new(std::mem::replace(&mut process.stderr, Box::new(tokio::io::empty())));

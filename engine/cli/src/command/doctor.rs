@@ -93,12 +93,6 @@ impl<'c> Trials<'c> {
                 ))
                 .hint("leave out `image`, or let the tier have a container"));
             }
-            Sandbox::Microvm if need.files => {
-                return Err(CliError::environment(format!(
-                    "the tier `{tier}` is mapped to virtual machines, which run no agents and take no `credentials` yet"
-                ))
-                .hint("map it to `gvisor`, or give these nodes another tier; nothing was started"));
-            }
             Sandbox::Microvm => &[Backend::Microvm],
             Sandbox::Process => &[Backend::Process],
             Sandbox::Bubblewrap => &[Backend::Bubblewrap],

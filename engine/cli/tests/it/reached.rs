@@ -102,11 +102,24 @@ fn a_secret_in_a_name_goes_nowhere_and_is_not_kept() {
 /// What an agent runs in its sandbox reaches the hosts of the agent, whoever wrote it; played again it reaches nobody.
 #[test]
 fn what_an_agent_runs_reaches_the_hosts_of_the_agent() {
+    agents_reach("", "", "curl --noproxy '' -sS -o /tmp/out -w '%{http_code}' http://HERE/");
+}
+
+#[test]
+fn what_an_agent_runs_in_a_virtual_machine_reaches_the_hosts_of_the_agent() {
+    let Some(machine) = super::tiers::machine() else { return };
+    let settings = format!("{machine}[tiers]\nuntrusted = \"microvm\"\n");
+    // The machine of the tests has no curl.
+    let ask = "python3 -c 'import urllib.request; print(urllib.request.urlopen(`http://HERE/`).status)'";
+    agents_reach(&settings, "tier = \"untrusted\"\n", &ask.replace('`', "\\\""));
+}
+
+fn agents_reach(settings: &str, tier: &str, ask: &str) {
     let server = Server::answering(vec![("200 OK", "fine")]);
     let here = server.address.to_string();
-    let ask = format!("curl --noproxy '' -sS -o /tmp/out -w '%{{http_code}}' http://{here}/");
+    let ask = ask.replace("HERE", &here);
     let lab = Lab::in_git();
-    lab.settings("[egress]\nprivate = [\"127.0.0.1:*\"]\n");
+    lab.settings(&format!("{settings}[egress]\nprivate = [\"127.0.0.1:*\"]\n"));
     lab.write(
         "blueprints/ask/model.toml",
         &format!("[[turn]]\n[[turn.call]]\ntool = \"shell\"\nargs = {{ command = \"{ask}\" }}\n[[turn]]\ntext = \"Done.\"\n"),
@@ -114,7 +127,7 @@ fn what_an_agent_runs_reaches_the_hosts_of_the_agent() {
     lab.blueprint(
         "ask",
         &format!(
-            "[nodes.ask]\nagent = {{ prompt = \"Ask.\", model = \"scripted/model.toml\" }}\ntools = [\"shell\"]\nnetwork = [\"{here}\"]\n\n[nodes.other]\nneeds = [\"ask\"]\nagent = {{ command = [\"sh\", \"-c\", \"{ask}\"], prompt = \"Ask.\" }}\nnetwork = [\"{here}\"]\n\n[nodes.none]\nneeds = [\"other\"]\nagent = {{ command = [\"sh\", \"-c\", \"{ask} || true\"], prompt = \"Ask.\" }}\n"
+            "[nodes.ask]\n{tier}agent = {{ prompt = \"Ask.\", model = \"scripted/model.toml\" }}\ntools = [\"shell\"]\nnetwork = [\"{here}\"]\n\n[nodes.other]\n{tier}needs = [\"ask\"]\nagent = {{ command = [\"sh\", \"-c\", \"{ask}\"], prompt = \"Ask.\" }}\nnetwork = [\"{here}\"]\n\n[nodes.none]\n{tier}needs = [\"other\"]\nagent = {{ command = [\"sh\", \"-c\", \"{ask} || true\"], prompt = \"Ask.\" }}\n"
         ),
     );
     lab.say(&["run", "ask"]).ends(0);

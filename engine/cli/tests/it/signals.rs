@@ -3,6 +3,8 @@
 use rustix::process::Signal;
 
 use super::lab::{Lab, wait_for_orphans, wait_until};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 /// A node that works until a file appears, and says when it has begun.
 fn lasting(lab: &Lab) {
@@ -172,4 +174,87 @@ env          = { ITEM = "item", FLAG = "inputs.flag", COUNTER = "inputs.counter"
     assert_eq!(std::fs::read_to_string(counter).unwrap(), "a\nb\nb\nc\n");
     let diff = lab.diff(&run);
     assert!(["b/a", "b/b", "b/c"].iter().all(|file| diff.contains(file)), "{diff}");
+}
+
+/// An emulator that starts no machine once a file is there, under a name of its own.
+fn hanging(lab: &Lab) -> Option<PathBuf> {
+    let machine = super::tiers::machine()?;
+    let folder = lab.beside("emulator");
+    std::fs::create_dir(&folder).unwrap();
+    for open in [folder.as_path(), folder.parent().unwrap()] {
+        std::fs::set_permissions(open, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let (program, hang) = (folder.join("qemu"), folder.join("hang"));
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" != --version ] && [ -e {} ] && exec tail -f {}\nexec /usr/bin/qemu-system-x86_64 \"$@\"\n",
+        hang.display(),
+        hang.display()
+    );
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    lab.settings(&format!(
+        "{machine}qemu = \"{}\"\nboot_seconds = 3600\n[tiers]\nuntrusted = \"microvm\"\n",
+        program.display()
+    ));
+    // Machines work here, which is remembered.
+    lab.blueprint("fine", "[nodes.a]\ntier = \"untrusted\"\nrun = [\"true\"]\n");
+    lab.say(&["run", "fine"]).ends(0);
+    std::fs::write(&hang, "").unwrap();
+    Some(hang)
+}
+
+/// Whether an emulator waits that starts nothing.
+fn waits(hang: &Path) -> bool {
+    let name = hang.to_str().unwrap().as_bytes();
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok())
+        .any(|line| line.starts_with(b"tail\0") && line.windows(name.len()).any(|part| part == name))
+}
+
+#[test]
+fn a_sandbox_that_is_starting_is_given_up_with_its_run() {
+    let lab = Lab::in_git();
+    let Some(hang) = hanging(&lab) else { return };
+    lab.write(
+        "blueprints/think/model.toml",
+        "[[turn]]\n[[turn.call]]\ntool = \"shell\"\nargs = { command = \"true\" }\n[[turn]]\ntext = \"Done.\"\n",
+    );
+    for does in [
+        "run = [\"true\"]",
+        "agent = { command = [\"true\"], prompt = \"Go.\" }",
+        "agent = { command = [\"true\"], prompt = \"Go.\", protocol = \"acp\" }",
+        "agent = { prompt = \"Go.\", model = \"scripted/model.toml\" }\ntools = [\"shell\"]",
+    ] {
+        lab.blueprint("think", &format!("[nodes.a]\ntier = \"untrusted\"\n{does}\n"));
+        for cancels in [false, true] {
+            let driver = lab.start(&["run", "think"]);
+            wait_until("an emulator was started", || waits(&hang).then_some(()));
+            if cancels {
+                lab.say(&["cancel", &lab.run()]).ends(0);
+                driver.end().ends(1).mentions("cancelled by");
+            } else {
+                driver.signal(Signal::INT);
+                driver.end().ends(75).mentions("stopping");
+            }
+            wait_until("the emulator is gone", || (!waits(&hang)).then_some(()));
+            lab.verify(&lab.run());
+        }
+    }
+}
+
+#[test]
+fn a_sandbox_that_is_starting_has_the_time_of_its_node() {
+    let lab = Lab::in_git();
+    let Some(hang) = hanging(&lab) else { return };
+    for (does, says) in [
+        ("run = [\"true\"]", "its sandbox was not ready within"),
+        (
+            "agent = { command = [\"true\"], prompt = \"Go.\", protocol = \"acp\" }",
+            "was not ready in the time",
+        ),
+    ] {
+        lab.blueprint("late", &format!("[nodes.a]\ntier = \"untrusted\"\ntimeout = \"1s\"\n{does}\n"));
+        lab.say(&["run", "late"]).ends(1).mentions(says);
+        wait_until("the emulator is gone", || (!waits(&hang)).then_some(()));
+    }
 }

@@ -3,13 +3,14 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use super::lab::{Lab, files_with};
+use super::lab::{Lab, Running, files_with, wait_until};
 
 const SECRET: &str = "s3cr3t-Zx81-correct+horse/battery";
 
@@ -100,8 +101,9 @@ fn lab(mirror: &Mirror, run: &str) -> Lab {
     let host = format!("localhost:{}", mirror.address.port());
     let docker = super::tiers::engine().map(|host| format!("[docker]\nhost = \"{host}\"\n"));
     let docker = docker.unwrap_or_default();
+    let machine = super::tiers::machine().unwrap_or_default();
     lab.settings(&format!(
-        "{docker}[egress]\nprivate = [\"{host}\"]\nauthorities = \"{}\"\n",
+        "{docker}{machine}[egress]\nprivate = [\"{host}\"]\nauthorities = \"{}\"\n",
         file.display()
     ));
     lab.blueprint(
@@ -124,16 +126,32 @@ fn placeholder(lab: &Lab) -> String {
 fn a_secret_of_a_host_is_nowhere_but_at_the_host() {
     let containers = super::tiers::engine().map(|_| ["container", "gvisor"]);
     for sandbox in ["process", "bubblewrap"].into_iter().chain(containers.into_iter().flatten()) {
-        nowhere_but_at_the_host(sandbox);
+        nowhere_but_at_the_host(
+            sandbox,
+            "curl -sSi https://localhost:PORT/ -H \"Authorization: Bearer $API_TOKEN\" > answer",
+        );
     }
 }
 
-fn nowhere_but_at_the_host(sandbox: &str) {
+#[test]
+fn a_secret_of_a_host_is_nowhere_in_a_virtual_machine() {
+    if super::tiers::machine().is_some() {
+        nowhere_but_at_the_host("microvm", ASKS);
+    }
+}
+
+/// The machine of the tests has no curl.
+const ASKS: &str = r#"python3 - > answer <<'END'
+import os, urllib.request
+headers = {"Authorization": "Bearer " + os.environ["API_TOKEN"]}
+answer = urllib.request.urlopen(urllib.request.Request("https://localhost:PORT/", headers=headers))
+print(answer.headers, answer.read().decode())
+END"#;
+
+fn nowhere_but_at_the_host(sandbox: &str, ask: &str) {
     let mirror = Mirror::start();
-    let script = format!(
-        "curl -sSi https://localhost:{}/ -H \"Authorization: Bearer $API_TOKEN\" > answer\ncat answer\nenv\ncat /proc/*/environ | tr '\\0' '\\n'",
-        mirror.address.port()
-    );
+    let ask = ask.replace("PORT", &mirror.address.port().to_string());
+    let script = format!("{ask}\ncat answer\nenv\ncat /proc/*/environ | tr '\\0' '\\n'");
     let lab = lab(&mirror, &script);
     let run = |lab: &Lab| {
         let said = lab
@@ -207,4 +225,51 @@ fn authorities_are_named_by_the_user_and_must_be_there() {
     let relative = run("authorities = \"authorities.pem\"\n");
     assert!(relative.err.contains("not an absolute path"), "{relative}");
     assert!(mirror.seen().is_empty());
+}
+
+/// A command in a namespace of processes of its own, with a number that nobody has in another.
+fn apart(command: &Command) -> Command {
+    let mut inner = Command::new("unshare");
+    inner.args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c"]);
+    inner.args(["for i in $(seq $SPENT); do /bin/true; done; \"$@\"; exit $?", "sh"]);
+    inner.arg(command.get_program()).args(command.get_args()).env_clear();
+    for (name, value) in command.get_envs() {
+        inner.env(name, value.unwrap_or_default());
+    }
+    if let Some(folder) = command.get_current_dir() {
+        inner.current_dir(folder);
+    }
+    inner.env("TOKEN", SECRET);
+    inner
+}
+
+/// Certificates belong to whoever holds them, wherever that process is counted, and go when it is dead.
+#[test]
+fn certificates_of_an_engine_that_cannot_be_seen_are_kept_as_long_as_it_lives() {
+    if !rustix::process::geteuid().is_root() {
+        super::trouble::skipped("only root may have a namespace of processes");
+        return;
+    }
+    let mirror = Mirror::start();
+    let lab = lab(&mirror, "echo begun $(ls /opt/blueprint); while :; do sleep 1; done");
+    let text = std::fs::read_to_string(lab.project().join("blueprints/use/blueprint.toml")).unwrap();
+    let text: String = text.split_inclusive('\n').skip(2).collect();
+    lab.blueprint("quick", &text.replace("while :; do sleep 1; done", "true"));
+    let run = |name: &str, spent: &str| {
+        let mut command = apart(&lab.command(["run", name, "--secret", "token=env:TOKEN"]));
+        command.env("SPENT", spent);
+        Running::start(command)
+    };
+    let held = || std::fs::read_dir(lab.state().join("trusted")).unwrap().count();
+    let mut lasting = run("use", "300");
+    lasting.wait_for_err("begun trusted.pem");
+    assert_eq!(held(), 1);
+    run("quick", "1").end().ends(0);
+    assert_eq!(held(), 1, "those of the other engine are still there");
+    lasting.signal(rustix::process::Signal::KILL);
+    assert!(lasting.end().was_killed());
+    wait_until("they are swept once their owner is dead", || {
+        run("quick", "1").end().ends(0);
+        (held() == 0).then_some(())
+    });
 }

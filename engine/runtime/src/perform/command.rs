@@ -154,6 +154,10 @@ async fn attempt(
         started = starting => started.map_err(|error| surroundings::failed(&error))?,
         // What was begun ends by itself, or is swept.
         () = cancel.cancelled() => return Err(Ending::Lost(LostBecause::Cancelled)),
+        () = tokio::time::sleep(limits.wall) => {
+            let message = format!("its sandbox was not ready within {}", crate::human(limits.wall));
+            return Err(Failure::new(FailureClass::Timeout, message).into());
+        }
     };
     let attestation = surroundings::attest(shared, &sandbox)?;
     let (send, mut receive) = mpsc::channel(16);

@@ -2,16 +2,18 @@
 //! request. A node that names no host gets no way out, and one that is played reaches nobody.
 
 use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::{fs, io};
 
 use blueprint_core::graph::Credential;
 use blueprint_core::run::{Failure, FailureClass};
 use blueprint_sandbox::proxy::{Credential as Bound, Proxy, Scrub, Scrubbing, TRUSTED};
 use blueprint_sandbox::{Backend, ReadOnlyMount, Sandbox, Spec, StartError};
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
@@ -159,22 +161,31 @@ fn with_secrets(shared: &Shared, proxy: Proxy, bound: Vec<Bound>) -> Result<(Pro
     Ok((proxy, kept))
 }
 
-/// Writes a file that is there as long as it is held. Those of processes that are dead go.
+/// Writes a file that is there as long as it is held. Those that nobody holds go: whoever made one has it locked, and a
+/// lock ends with its process, which may be of another container and have any number here.
 fn keep(folder: &Path, text: &[u8]) -> io::Result<NamedTempFile> {
     fs::create_dir_all(folder)?;
+    // Between the making of a file and its lock nobody may sweep.
+    let door = File::open(folder)?;
+    rustix::fs::flock(&door, FlockOperation::LockExclusive)?;
     for entry in fs::read_dir(folder)?.flatten() {
-        let name = entry.file_name();
-        let owner = name.to_str().and_then(|name| name.split('-').next()?.parse::<u32>().ok());
-        if owner.is_some_and(|owner| !Path::new("/proc").join(owner.to_string()).exists()) {
+        if entry.path().extension().is_some_and(|extension| extension == "pem") && is_left(&entry.path()) {
             drop(fs::remove_file(entry.path()));
         }
     }
-    let prefix = format!("{}-", std::process::id());
-    let mut file = tempfile::Builder::new().prefix(&prefix).suffix(".pem").tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().suffix(".pem").tempfile_in(folder)?;
+    rustix::fs::flock(file.as_file(), FlockOperation::NonBlockingLockExclusive)?;
     // Commands are another user.
     file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
     file.write_all(text)?;
     Ok(file)
+}
+
+/// Whether nobody holds a file any more. What cannot be told is held.
+fn is_left(path: &Path) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+        .is_ok_and(|file| rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok())
 }
 
 /// Takes the secrets of the run out of answers, in every spelling.

@@ -17,11 +17,15 @@ pub(super) const IMPORT_DISK: &str = "import";
 /// Name of the disk with what comes out of the workspace.
 pub(super) const EXPORT_DISK: &str = "export";
 
-/// Most directories that can be shown read-only: each is a disk, and a machine has places for few.
+/// Most files and directories that can be shown read-only: each is a disk, and a machine has places for few.
 #[cfg(feature = "host")]
 pub(super) const MAX_SHOWN: usize = 8;
 
-/// Name of the disk with one more read-only directory.
+/// What a file that is shown alone is called on its disk.
+#[cfg(feature = "host")]
+pub(super) const ONLY_FILE: &str = "file";
+
+/// Name of the disk with one more read-only file or directory.
 pub(super) fn shown_disk(number: usize) -> String {
     format!("shown{number}")
 }
@@ -32,7 +36,8 @@ pub(crate) const ENTRY: &str = "machine";
 /// The first frame a guest in a machine reads.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct MachineBoot {
-    /// What commands may see and use. Its paths on the host mean nothing inside.
+    /// What commands may see and use. In place of its paths on the host it has those on the disks, empty for all of a
+    /// disk.
     pub(super) spec: Spec,
     /// What the host knows about the machine; the guest adds what only it can know.
     pub(super) attestation: Attestation,

@@ -40,13 +40,11 @@ impl Cache {
         name: &str,
         make: impl FnOnce(&Path) -> Result<(), String>,
     ) -> Result<PathBuf, String> {
-        static COUNTER: AtomicU64 = AtomicU64::new(0);
         let place = self.root.join(name);
         if place.exists() {
             return Ok(place);
         }
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        let draft = self.root.join(format!("blueprint-{}-{number}.draft", std::process::id()));
+        let draft = self.draft();
         let finish = |draft: &Path| {
             // Readable for whom the emulator runs as; the folder keeps everybody else out.
             fs::set_permissions(draft, Permissions::from_mode(0o444))?;
@@ -60,6 +58,25 @@ impl Cache {
             drop(fs::remove_file(&draft));
         }
         made.map(|()| place)
+    }
+
+    /// A file that is made now and then has no name any more.
+    pub(super) fn passing(&self, make: impl FnOnce(&Path) -> Result<(), String>) -> Result<File, String> {
+        let draft = self.draft();
+        let made = make(&draft).and_then(|()| {
+            File::open(&draft).map_err(|error| format!("`{}` cannot be read: {error}", draft.display()))
+        });
+        let removed = fs::remove_file(&draft);
+        let file = made?;
+        removed.map_err(|error| format!("`{}` cannot be removed: {error}", draft.display()))?;
+        Ok(file)
+    }
+
+    /// The name of what this process is making.
+    fn draft(&self) -> PathBuf {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        self.root.join(format!("blueprint-{}-{number}.draft", std::process::id()))
     }
 
     /// A file without a name, which is gone with its last user.
@@ -93,7 +110,8 @@ impl Cache {
     fn sweep(&self) {
         let entries = fs::read_dir(&self.root).into_iter().flatten().flatten();
         for entry in entries.filter(|entry| entry.file_name().to_str().is_some_and(is_abandoned)) {
-            drop(fs::remove_file(entry.path()));
+            let folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            drop(if folder { fs::remove_dir_all(entry.path()) } else { fs::remove_file(entry.path()) });
         }
     }
 }
@@ -156,6 +174,7 @@ mod tests {
     fn only_abandoned_drafts_are_swept() {
         assert!(!is_abandoned(&format!("blueprint-{}-0.draft", std::process::id())));
         assert!(is_abandoned("blueprint-4194305-0.draft"), "no process can have this number");
+        assert!(is_abandoned("blueprint-4194305-0.folder.draft"));
         assert!(!is_abandoned("initrd-abc"));
     }
 }

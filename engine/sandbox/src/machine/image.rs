@@ -28,7 +28,7 @@ pub(super) fn of_directory(cache: &Cache, directory: &Path) -> Result<PathBuf, S
     cache.keep(&format!("{}.ext4", survey.key), |draft| pack(directory, &survey, draft))
 }
 
-fn pack(directory: &Path, survey: &Survey, to: &Path) -> Result<(), String> {
+pub(super) fn pack(directory: &Path, survey: &Survey, to: &Path) -> Result<(), String> {
     let program = MKE2FS
         .iter()
         .map(Path::new)
@@ -54,14 +54,23 @@ fn pack(directory: &Path, survey: &Survey, to: &Path) -> Result<(), String> {
 }
 
 /// What there is to pack, and a name for exactly that.
-struct Survey {
-    key: String,
+pub(super) struct Survey {
+    pub(super) key: String,
     entries: u64,
     bytes: u64,
 }
 
 impl Survey {
-    fn of(directory: &Path) -> Result<Self, String> {
+    /// That of one file.
+    pub(super) fn of_file(path: &Path, meta: &Metadata) -> Self {
+        let mut sum = Sha256::new();
+        sum.update(path.as_os_str().as_bytes());
+        sum.update(format!("\0{:?}\0", (meta.dev(), meta.ino(), identity(meta))));
+        Self { key: hex(&sum.finalize()), entries: 1, bytes: meta.len().next_multiple_of(BLOCK_BYTES) }
+    }
+
+    /// That of a directory.
+    pub(super) fn of(directory: &Path) -> Result<Self, String> {
         let failed = |path: &Path, error| format!("`{}` cannot be read: {error}", path.display());
         let mut sum = Sha256::new();
         sum.update(directory.as_os_str().as_bytes());

@@ -133,9 +133,10 @@ fn enter(boot: MachineBoot) -> Result<(guest::Settings, Interior), Failure> {
 
     for (number, (source, device)) in spec.read_only.iter_mut().zip(&shown).enumerate() {
         let what = format!("`{}` cannot be mounted", source.inside.display());
-        source.host = Path::new(STAGE).join(shown_disk(number));
-        fs::create_dir(&source.host).during(Stage::Source, &what)?;
-        mount(Some(device), &source.host, Some("ext4"), sealed, none).during(Stage::Source, &what)?;
+        let at = Path::new(STAGE).join(shown_disk(number));
+        fs::create_dir(&at).during(Stage::Source, &what)?;
+        mount(Some(device), &at, Some("ext4"), sealed, none).during(Stage::Source, &what)?;
+        source.host = if source.host.as_os_str().is_empty() { at } else { at.join(&source.host) };
     }
     let exchange = match (&mut spec.workspace, disks) {
         (Some(source), Some((import, export))) => {

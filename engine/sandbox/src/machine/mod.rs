@@ -14,6 +14,8 @@ mod cache;
 #[cfg(feature = "host")]
 mod image;
 #[cfg(feature = "host")]
+mod shown;
+#[cfg(feature = "host")]
 mod initrd;
 #[cfg(feature = "host")]
 mod parts;

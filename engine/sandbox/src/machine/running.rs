@@ -30,11 +30,11 @@ use super::{
     boot::{EXPORT_DISK, IMPORT_DISK, MAX_SHOWN, MachineBoot, ROOT_DISK, shown_disk},
     cache::Cache,
     hypervisor::{self, Order},
-    image,
     outside::Workspace,
     parts::Parts,
     qemu::{self, Access, Processor, Size},
     settings::{Acceleration, MachineFacts},
+    shown::Shown,
 };
 use crate::{
     attestation::{
@@ -74,7 +74,7 @@ pub(crate) struct Prepared {
     workspace: Option<Workspace>,
     workspace_bytes: u64,
     boot_time: Duration,
-    shown: Vec<PathBuf>,
+    shown: Vec<Shown>,
     size: Size,
 }
 
@@ -92,20 +92,15 @@ impl Prepared {
             ));
         };
         if spec.read_only.len() > MAX_SHOWN {
-            let what = format!("more than {MAX_SHOWN} read-only directories");
-            return Err(StartError::Unsupported { backend: Backend::Microvm, what });
-        }
-        if let Some(file) = spec.read_only.iter().find(|mount| !mount.host.is_dir()) {
-            let what = format!("`{}`, which is a single file, read-only", file.host.display());
+            let what = format!("more than {MAX_SHOWN} read-only files and directories");
             return Err(StartError::Unsupported { backend: Backend::Microvm, what });
         }
         let parts = Parts::gather(&settings).map_err(StartError::Missing)?;
         let shown = spec
             .read_only
             .iter()
-            .map(|mount| image::of_directory(&parts.cache, &mount.host))
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(StartError::Missing)?;
+            .map(|mount| Shown::of(&parts.cache, &mount.host))
+            .collect::<Result<Vec<_>, _>>()?;
         let workspace = spec
             .workspace
             .as_ref()
@@ -146,8 +141,8 @@ impl Prepared {
         let mut spec = self.spec.clone();
         // Where things are on the host is none of a machine's business.
         spec.machine = None;
-        for mount in &mut spec.read_only {
-            mount.host = PathBuf::new();
+        for (mount, shown) in spec.read_only.iter_mut().zip(&self.shown) {
+            shown.within().clone_into(&mut mount.host);
         }
         if let Some(mount) = &mut spec.workspace {
             mount.host = PathBuf::new();
@@ -264,8 +259,8 @@ impl Prepared {
                 disks.push(Disk { name: EXPORT_DISK.to_owned(), access: Access::Write, file });
             }
         }
-        for (number, image) in self.shown.iter().enumerate() {
-            disks.push(read(shown_disk(number), File::open(image)?.into()));
+        for (number, shown) in self.shown.iter().enumerate() {
+            disks.push(read(shown_disk(number), reopened(shown.disk(), Access::Read)?));
         }
         Ok(disks)
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa,
-    Issuer, KeyPair, KeyUsagePurpose, NameConstraints,
+    BasicConstraints, Certificate, CertificateParams, CidrSubnet, DnType, ExtendedKeyUsagePurpose,
+    GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, date_time_ymd,
 };
 use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
@@ -22,6 +22,10 @@ use super::credential::CredentialError;
 
 /// The only protocol that is spoken where we read.
 pub(super) const PROTOCOL: &[u8] = b"http/1.1";
+
+/// The years in which its certificates are valid: all that a clock may say, inside or outside. They go with the proxy, and a
+/// sandbox whose clock is wrong can make nothing else of them.
+const VALID: (i32, i32) = (1975, 4096);
 
 /// The authority of one proxy.
 #[derive(Debug)]
@@ -37,15 +41,7 @@ impl Authority {
         hosts: impl Iterator<Item = &'a Host> + Clone,
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, CredentialError> {
-        let failed = |error: rcgen::Error| CredentialError::Certificates(error.to_string());
-        let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
-        params.distinguished_name.push(DnType::CommonName, "blueprint, for the commands of one node");
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-        params.name_constraints = Some(constraints(hosts.clone()));
-        let key = KeyPair::generate().map_err(failed)?;
-        let certificate = params.self_signed(&key).map_err(failed)?;
-        let issuer = Issuer::new(params, key);
+        let (certificate, issuer) = issuer(hosts.clone())?;
         let mut servers = BTreeMap::new();
         for host in hosts {
             if !servers.contains_key(host) {
@@ -59,6 +55,21 @@ impl Authority {
     pub(super) fn server(&self, host: &Host) -> Option<Arc<ServerConfig>> {
         self.servers.get(host).cloned()
     }
+}
+
+fn issuer<'a>(
+    hosts: impl Iterator<Item = &'a Host>,
+) -> Result<(Certificate, Issuer<'static, KeyPair>), CredentialError> {
+    let failed = |error: rcgen::Error| CredentialError::Certificates(error.to_string());
+    let mut params = CertificateParams::new(Vec::new()).map_err(failed)?;
+    params.distinguished_name.push(DnType::CommonName, "blueprint, for the commands of one node");
+    (params.not_before, params.not_after) = (date_time_ymd(VALID.0, 1, 1), date_time_ymd(VALID.1, 1, 1));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    params.name_constraints = Some(constraints(hosts));
+    let key = KeyPair::generate().map_err(failed)?;
+    let certificate = params.self_signed(&key).map_err(failed)?;
+    Ok((certificate, Issuer::new(params, key)))
 }
 
 /// Names and addresses the authority may speak for. A kind of which there is none is shut out as a whole.
@@ -86,13 +97,8 @@ fn constraints<'a>(hosts: impl Iterator<Item = &'a Host>) -> NameConstraints {
     NameConstraints { permitted_subtrees: permitted, excluded_subtrees: excluded }
 }
 
-fn server(
-    host: &Host,
-    issuer: &Issuer<'_, KeyPair>,
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<ServerConfig>, CredentialError> {
+fn certificate(host: &Host, issuer: &Issuer<'_, KeyPair>) -> Result<(Certificate, KeyPair), CredentialError> {
     let failed = |error: rcgen::Error| CredentialError::Certificates(error.to_string());
-    let refused = |error: rustls::Error| CredentialError::Certificates(error.to_string());
     let name = match host {
         Host::Name(name) => name.clone(),
         Host::Address(address) => address.to_string(),
@@ -100,10 +106,20 @@ fn server(
     let key = KeyPair::generate().map_err(failed)?;
     let mut params = CertificateParams::new(vec![name.clone()]).map_err(failed)?;
     params.distinguished_name.push(DnType::CommonName, name);
+    (params.not_before, params.not_after) = (date_time_ymd(VALID.0, 1, 1), date_time_ymd(VALID.1, 1, 1));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
-    let certificate = params.signed_by(&key, issuer).map_err(failed)?;
+    Ok((params.signed_by(&key, issuer).map_err(failed)?, key))
+}
+
+fn server(
+    host: &Host,
+    issuer: &Issuer<'_, KeyPair>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<ServerConfig>, CredentialError> {
+    let refused = |error: rustls::Error| CredentialError::Certificates(error.to_string());
+    let (certificate, key) = certificate(host, issuer)?;
     let key = PrivateKeyDer::try_from(key.serialize_der())
         .map_err(|error| CredentialError::Certificates(error.to_owned()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
@@ -125,4 +141,40 @@ pub(super) fn pem(der: &[u8]) -> String {
     }
     text.push_str("-----END CERTIFICATE-----\n");
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls::{
+        RootCertStore,
+        client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
+        pki_types::{ServerName, UnixTime},
+    };
+
+    use super::*;
+
+    #[test]
+    fn certificates_bear_any_clock() {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let host = Host::Name("api.example".to_owned());
+        let (authority, issuer) = issuer([&host].into_iter()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.der().clone()).unwrap();
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        let (certificate, _) = certificate(&host, &issuer).unwrap();
+        let name = ServerName::try_from("api.example").unwrap();
+        let verified = |seconds: u64| {
+            let now = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+            verifier.verify_server_cert(certificate.der(), &[], &name, &[], now).is_ok()
+        };
+        let years = |count: u64| count * 31_557_600;
+        // A machine without a battery, the years of ours, and a clock far ahead.
+        for wrong in [years(10), years(50), years(57), years(100), years(500)] {
+            assert!(verified(wrong), "{wrong}");
+        }
+        assert!(!verified(years(4)), "this test can fail");
+    }
 }

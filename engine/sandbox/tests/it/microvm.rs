@@ -10,8 +10,8 @@ use std::{
 };
 
 use blueprint_sandbox::{
-    Acceleration, Backend, Exec, ExecError, Isolation, MachineSettings, Network, Rootfs, StartError, Status,
-    Verdict, WorkspaceMode, WorkspaceOwner, probe_machine,
+    Acceleration, Backend, Exec, ExecError, Isolation, MachineSettings, Network, ReadOnlyMount, Rootfs,
+    StartError, Status, Verdict, WorkspaceMode, WorkspaceOwner, probe_machine,
 };
 
 use tokio::sync::mpsc;
@@ -244,6 +244,40 @@ open('.git/config', 'w').write('theirs'); os.mkdir('.git/hooks'); open('.git/hoo
     assert_eq!(story.text(), "late");
     assert_eq!(fs::read(root.join(".git/config")).unwrap(), b"mine");
     sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn single_files_are_shown_where_they_belong_and_stay_as_they_are() {
+    let Some(mut desk) = desk() else { return };
+    let beside = tempfile::tempdir().unwrap();
+    fs::write(desk.dir.path().join("kept"), "of the workspace").unwrap();
+    let tool = beside.path().join("tool");
+    fs::write(&tool, format!("#!/bin/sh\necho a tool\n{}", "#".repeat(2 << 20))).unwrap();
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+    for (name, inside) in [
+        ("tool", "/opt/blueprint/tool"),
+        ("names", "/etc/hosts"),
+        ("kept", "/work/kept"),
+        ("home", "/home/sandbox/.rc"),
+    ] {
+        let host = beside.path().join(name);
+        if name != "tool" {
+            fs::write(&host, format!("{name}\n")).unwrap();
+        }
+        desk.spec.read_only.push(ReadOnlyMount { host, inside: inside.into() });
+    }
+    let places = "/opt/blueprint/tool /etc/hosts /work/kept /home/sandbox/.rc";
+    let script = format!(
+        "/opt/blueprint/tool; cat /etc/hosts kept ~/.rc; ls /opt/blueprint
+        for file in {places}; do
+            (echo bad > $file) 2>/dev/null && echo wrote $file; rm -f $file 2>/dev/null && echo removed $file
+        done; echo more > beside"
+    );
+    let story = desk.sh(&script).await;
+    assert_eq!(story.text(), "a tool\nnames\nkept\nhome\ntool\n", "{}", story.complaints());
+    assert_eq!(fs::read(beside.path().join("names")).unwrap(), b"names\n");
+    assert_eq!(fs::read(desk.dir.path().join("kept")).unwrap(), b"of the workspace");
+    assert_eq!(fs::read(desk.dir.path().join("beside")).unwrap(), b"more\n");
 }
 
 #[tokio::test]

@@ -319,11 +319,22 @@ impl ToolHost for Handle {
             return Ok(Ran { end: RanEnd::Signal(KILLED), stdout: Vec::new(), stderr, dropped: 0 });
         }
         let isolated = host.backend != Backend::None;
+        // A sandbox that does not become ready takes no more time than its command may, and nobody's patience. What was
+        // begun ends with what is dropped here.
+        let late = tokio::time::sleep(command.wall);
+        tokio::pin!(late);
+        let not_in_time =
+            || Ran { end: RanEnd::TimedOut, stdout: Vec::new(), stderr: Vec::new(), dropped: 0 };
         if command.effect == Effect::Read && isolated {
             let idle = host.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut sandbox = match idle {
                 Some(sandbox) => sandbox,
-                None => host.start(true).await?,
+                None => tokio::select! {
+                    biased;
+                    () = cancel.cancelled() => return Err(HostError::Cancelled),
+                    started = host.start(true) => started?,
+                    () = &mut late => return Ok(not_in_time()),
+                },
             };
             let ran = host.exec(&mut sandbox, command, cancel).await?;
             let mut readers = host.readers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -335,7 +346,12 @@ impl ToolHost for Handle {
         let mut writer = host.writer.lock().await;
         let mut sandbox = match writer.take() {
             Some(sandbox) => sandbox,
-            None => host.start(false).await?,
+            None => tokio::select! {
+                biased;
+                () = cancel.cancelled() => return Err(HostError::Cancelled),
+                started = host.start(false) => started?,
+                () = &mut late => return Ok(not_in_time()),
+            },
         };
         // If this is given up half-way, the sandbox goes with it and the next command gets a new one.
         let ran = host.exec(&mut sandbox, command, cancel).await?;
