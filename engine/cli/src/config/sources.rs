@@ -11,7 +11,7 @@ use blueprint_sandbox::egress::Private;
 
 use super::origin::Origin;
 use super::quantity::{Bytes, Cpus, Jobs, Pids, Wall};
-use super::tiers::{Docker, Microvm, Tiers};
+use super::tiers::{Docker, Microvm, Pool, Tiers};
 use super::value::{Color, Durability, Sandbox};
 
 /// Everything settings can come from, already read.
@@ -74,4 +74,5 @@ pub(super) struct Layer {
     pub(super) tiers: Option<Tiers>,
     pub(super) docker: Option<Docker>,
     pub(super) microvm: Option<Microvm>,
+    pub(super) pool: Option<Pool>,
 }

@@ -31,4 +31,5 @@ mod tiers;
 mod trouble;
 mod values;
 mod vault;
+mod warm;
 mod worktree;

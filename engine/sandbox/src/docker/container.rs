@@ -47,6 +47,9 @@ const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/blueprint-guest")
 /// Time the engine may take to remove a container.
 const REMOVAL_TIME: Duration = Duration::from_secs(30);
 
+/// Time the engine may take to stop a container where it is.
+const FREEZING_TIME: Duration = Duration::from_secs(10);
+
 /// A container that runs.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -262,6 +265,17 @@ impl Container {
     /// Its control groups, as this machine sees them.
     pub(crate) fn groups(&self) -> &[PathBuf] {
         &self.groups
+    }
+
+    /// Stops it where it is.
+    pub(crate) async fn pause(&self) -> bool {
+        let pausing = self.api.pause_container(&self.id);
+        time::timeout(FREEZING_TIME, pausing).await.is_ok_and(|paused| paused.is_ok())
+    }
+
+    /// Lets it go on.
+    pub(crate) async fn resume(&self) -> bool {
+        self.api.unpause_container(&self.id).await.is_ok()
     }
 
     /// Whether the kernel ended it, or something in it, for want of memory.
