@@ -6,7 +6,10 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -61,6 +64,8 @@ pub(crate) struct Container {
     view: Option<View>,
     complaint: Arc<Mutex<Vec<u8>>>,
     removed: bool,
+    /// Whether it was ever told to stop where it is and not resumed since.
+    paused: AtomicBool,
 }
 
 /// A container whose guest waits for its settings.
@@ -133,6 +138,7 @@ impl Container {
             view,
             complaint: Arc::default(),
             removed: false,
+            paused: AtomicBool::new(false),
         };
         match container.begin(daemon, backend, spec, &image, &who, runtime).await {
             Ok((incoming, outgoing, settings)) => Ok(Started { container, incoming, outgoing, settings }),
@@ -269,13 +275,16 @@ impl Container {
 
     /// Stops it where it is.
     pub(crate) async fn pause(&self) -> bool {
+        self.paused.store(true, Ordering::Relaxed);
         let pausing = self.api.pause_container(&self.id);
         time::timeout(FREEZING_TIME, pausing).await.is_ok_and(|paused| paused.is_ok())
     }
 
     /// Lets it go on.
     pub(crate) async fn resume(&self) -> bool {
-        self.api.unpause_container(&self.id).await.is_ok()
+        let resumed = self.api.unpause_container(&self.id).await.is_ok();
+        self.paused.store(!resumed, Ordering::Relaxed);
+        resumed
     }
 
     /// Whether the kernel ended it, or something in it, for want of memory.
@@ -292,6 +301,10 @@ impl Container {
     /// Kills everything in it and removes it.
     pub(crate) async fn end(&mut self) {
         if !self.removed {
+            // An engine sometimes fails to kill what is paused under gVisor; its closed channel ends the guest as well.
+            if self.paused.load(Ordering::Relaxed) {
+                drop(time::timeout(FREEZING_TIME, self.api.unpause_container(&self.id)).await);
+            }
             let removal = remove(&self.api, &self.id);
             self.removed = time::timeout(REMOVAL_TIME, removal).await.is_ok_and(|removed| removed);
         }
