@@ -172,6 +172,7 @@ impl Context {
                 isolation,
                 launcher: self.launcher(),
                 machine: self.machine(),
+                pool: self.settings.pool().settings(),
                 limits: Limits {
                     memory_bytes: limits.memory.get(),
                     pids: limits.pids.get(),

@@ -176,6 +176,7 @@ impl Driver {
             cancel.cancel();
         }
         self.shared.kept.stop().await;
+        self.shared.pool.close().await;
         (end, self.journal, self.state)
     }
 

@@ -10,7 +10,7 @@ use blueprint_agent::tool::ToolPaces;
 use blueprint_core::graph::Program;
 use blueprint_core::run::State;
 use blueprint_sandbox::egress::Private;
-use blueprint_sandbox::{Launcher, Limits, MachineSettings, ReadOnlyMount};
+use blueprint_sandbox::{Launcher, Limits, MachineSettings, Pool, PoolSettings, ReadOnlyMount};
 
 use crate::clock::Clock;
 use crate::hooks::RunHooks;
@@ -33,6 +33,8 @@ pub struct Settings {
     pub launcher: Launcher,
     /// What virtual machines are made of, if the user has some.
     pub machine: Option<MachineSettings>,
+    /// How many sandboxes may wait for nodes that have not begun.
+    pub pool: PoolSettings,
     /// Limits of every command; a node's own time limit comes on top.
     pub limits: Limits,
     /// What of the host commands may see besides the base system.
@@ -122,6 +124,8 @@ pub struct Shared {
     pub attested: Attested,
     /// Containers that wait for another command.
     pub kept: Kept,
+    /// Sandboxes that wait for their first one.
+    pub pool: Pool,
     /// The HTTP client, once it is needed.
     pub http: OnceLock<reqwest::Client>,
 }

@@ -510,6 +510,7 @@ impl Engine {
             project: self.project.clone(),
             state_dir: self.state_dir.clone(),
             clock: Arc::clone(&self.clock),
+            pool: blueprint_sandbox::Pool::new(world.settings.pool),
             settings: world.settings,
             stand_ins: world.stand_ins,
             secrets,

@@ -1,5 +1,5 @@
 //! Measures what containers cost through the guest, beside the engine's bare API on the same image, mounts and limits:
-//! a container for one command, a command in one that runs, and output. All take turns in every round. Prints medians and
+//! a container for one command, a command in one that runs, a claim of one that is paused, and output. All take turns in every round. Prints medians and
 //! the ratios; it judges nothing. `DOCKER_HOST` names the engine.
 
 use std::{
@@ -12,15 +12,16 @@ use std::{
 };
 
 use blueprint_sandbox::{
-    Backend, DockerSettings, Exec, HOME, Launcher, Limits, Output, Sandbox, Spec, launcher_main,
+    Backend, DockerSettings, Exec, HOME, Launcher, Limits, Output, Pool, PoolSettings, Sandbox, Spec, Start,
+    launcher_main,
 };
 use bollard::{
     ClientVersion, Docker,
     exec::StartExecResults,
     models::{ContainerCreateBody, ExecConfig, HostConfig},
     query_parameters::{
-        CreateContainerOptions, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder,
-        StartContainerOptions, WaitContainerOptions,
+        CreateContainerOptions, InspectContainerOptions, ListImagesOptionsBuilder,
+        RemoveContainerOptionsBuilder, StartContainerOptions, WaitContainerOptions,
     },
 };
 use futures::StreamExt;
@@ -28,7 +29,7 @@ use tokio::sync::mpsc;
 
 const ROUNDS: usize = 15;
 const COMMANDS: usize = 20;
-const OUTPUT_BYTES: u64 = 256 << 20;
+const OUTPUT_BYTES: u64 = 1 << 30;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -77,6 +78,8 @@ async fn everything() -> Outcome<()> {
         line(runtime, "a container for one command", theirs, ours);
         let (theirs, ours) = commands(&launcher, backend, &bare).await?;
         line(runtime, "a command in one that runs", theirs, ours);
+        let (theirs, ours) = claims(&launcher, backend, &bare).await?;
+        line(runtime, "a claim of one that is paused", theirs, ours);
         let took = flood(&launcher, backend).await?;
         let rate = (OUTPUT_BYTES >> 20) as f64 / took.as_secs_f64();
         say(&format!("{runtime:6} output through the guest: {rate:.0} MiB/s"));
@@ -152,6 +155,40 @@ async fn commands(
     }
     sandbox.stop().await;
     bare.remove(&id).await?;
+    Ok((theirs, ours))
+}
+
+/// From wanting a sandbox to having one whose guest has answered, when one waits; beside that, the engine resuming a
+/// container and answering one more request about it.
+async fn claims(
+    launcher: &Launcher,
+    backend: Backend,
+    bare: &Bare<'_>,
+) -> Outcome<(Vec<Duration>, Vec<Duration>)> {
+    let pool = Pool::new(PoolSettings::default());
+    let spec = Spec::default();
+    let id = bare.start(&["/bin/sleep", "600"]).await?;
+    let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        bare.api.pause_container(&id).await?;
+        let started = Instant::now();
+        bare.api.unpause_container(&id).await?;
+        bare.api.inspect_container(&id, None::<InspectContainerOptions>).await?;
+        theirs.push(started.elapsed());
+        pool.warm(launcher, backend, &spec, 1);
+        while pool.ready() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let started = Instant::now();
+        let (sandbox, start) = pool.start(launcher, backend, &spec).await?;
+        ours.push(started.elapsed());
+        sandbox.stop().await;
+        if start != Start::Warm {
+            return Err("a claim found nothing".into());
+        }
+    }
+    bare.remove(&id).await?;
+    pool.close().await;
     Ok((theirs, ours))
 }
 

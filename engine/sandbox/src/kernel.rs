@@ -123,12 +123,14 @@ pub(crate) fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> io::Result
 
 /// Marks every descriptor from 3 up to be closed by the next `exec`.
 pub(crate) fn close_others_on_exec() -> io::Result<()> {
+    /// No descriptor has a larger number, whatever the limits are; gVisor takes none that fills all bits.
+    const LAST: u32 = 1 << 30;
     // SAFETY: takes three integers; changes flags of our own descriptors only.
     let marked =
-        check(unsafe { libc::syscall(libc::SYS_close_range, 3_u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) });
+        check(unsafe { libc::syscall(libc::SYS_close_range, 3_u32, LAST, libc::CLOSE_RANGE_CLOEXEC) });
     match marked {
         Ok(_) => Ok(()),
-        // A kernel that has the call and not the flag: gVisor.
+        // A kernel that has the call and not the flag.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => close_each_on_exec(),
         Err(error) => Err(error),
     }
@@ -334,11 +336,46 @@ pub(crate) fn fork() -> io::Result<Side> {
     }
 }
 
-/// Gives every signal its default action and unblocks all, as a program expects to be started.
-pub(crate) fn default_signals() {
-    for signal in 1..=libc::SIGRTMAX() {
+/// Creates a process that borrows our memory while we wait, like `vfork`, and runs `child` in it: what that returns is
+/// its exit code, unless it became another program. Files, signals, limits and identity are its own from the start. Copying memory is what
+/// costs most at a kernel that is a program.
+pub(crate) fn fork_borrowing(child: &mut dyn FnMut() -> libc::c_int) -> io::Result<Pid> {
+    const STACK_BYTES: usize = 256 << 10;
+    struct Work<'a>(&'a mut dyn FnMut() -> libc::c_int);
+    extern "C" fn enter(argument: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: the argument is the pointer below, which outlives the call: the parent waits.
+        let child: &mut Work<'_> = unsafe { &mut *argument.cast() };
+        (child.0)()
+    }
+    let mut stack = vec![0_u128; STACK_BYTES / 16];
+    let mut child = Work(child);
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack is writable, aligned and ours for as long as the child borrows our memory, since `CLONE_VFORK`
+    // makes us wait. We have one thread, so nobody else touches the memory meanwhile.
+    let pid = check(libc::c_long::from(unsafe {
+        libc::clone(enter, stack.as_mut_ptr_range().end.cast(), flags, ptr::from_mut(&mut child).cast())
+    }))?;
+    Ok(Pid::from_raw(pid as libc::pid_t))
+}
+
+/// The signals whose action is not the default.
+pub(crate) fn unusual_signals() -> Vec<libc::c_int> {
+    let is_unusual = |signal: &libc::c_int| {
+        // SAFETY: all-zero bytes are a valid `sigaction`, which the call fills in; it changes nothing.
+        unsafe {
+            let mut now: libc::sigaction = mem::zeroed();
+            libc::sigaction(*signal, ptr::null(), ptr::from_mut(&mut now)) == 0
+                && now.sa_sigaction != libc::SIG_DFL
+        }
+    };
+    (1..=libc::SIGRTMAX()).filter(is_unusual).collect()
+}
+
+/// Gives these signals their default action and unblocks all, as a program expects to be started.
+pub(crate) fn default_signals(unusual: &[libc::c_int]) {
+    for signal in unusual {
         // SAFETY: installs no handler of ours. Signals whose action cannot be changed refuse, which is fine.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        unsafe { libc::signal(*signal, libc::SIG_DFL) };
     }
     // SAFETY: `set` is a valid signal set once `sigemptyset` has filled it in.
     unsafe {

@@ -15,6 +15,8 @@ mod kernel;
 mod launcher;
 mod machine;
 #[cfg(feature = "host")]
+mod pool;
+#[cfg(feature = "host")]
 pub mod proxy;
 pub mod wire;
 
@@ -33,4 +35,6 @@ pub use error::{ExecError, StartError};
 pub use host::{Launcher, ProbeReport, Sandbox, Verdict, probe_machine, probe_with, sweep_leftovers};
 pub use launcher::{HIDDEN_ARGUMENT, launcher_main};
 pub use machine::{Acceleration, MachineFacts, MachineSettings, Rootfs};
+#[cfg(feature = "host")]
+pub use pool::{Key, Pool, PoolSettings, Start};
 pub use wire::Stage;

@@ -19,7 +19,7 @@ use super::key::{Key, Section, nearest};
 use super::origin::{Origin, Place, plain};
 use super::paths::{self, Places};
 use super::sources::{Layer, Placed};
-use super::tiers::{Docker, Microvm, Tiers};
+use super::tiers::{Docker, Microvm, Pool, Tiers};
 use super::value::{Form, Sandbox, Value};
 use super::variables::no_sandbox;
 
@@ -139,6 +139,12 @@ impl Reader<'_> {
                     let read = self.users_own::<Microvm>("microvm", "says what virtual machines are made of");
                     let read = read.and_then(|machine| machine.check().map(|()| machine));
                     self.layer.microvm = self.kept("microvm", name.span(), read);
+                    continue;
+                }
+                (Section::Top, "pool") => {
+                    let read = self.users_own::<Pool>("pool", "says what waits in this machine's memory");
+                    let read = read.and_then(|pool| pool.check().map(|()| pool));
+                    self.layer.pool = self.kept("pool", name.span(), read);
                     continue;
                 }
                 (Section::Top, "docker") => {
@@ -342,6 +348,7 @@ impl Reader<'_> {
             "docker",
             "microvm",
             "prove",
+            "pool",
         ]
         .into_iter()
         .filter(|_| section == Section::Top);

@@ -18,7 +18,7 @@ use super::origin::Origin;
 use super::paths::Places;
 use super::quantity::{Bytes, Cpus, Jobs, Pids, Wall};
 use super::sources::{Flags, Layer, Placed, Sources};
-use super::tiers::{Docker, Microvm, Tiers};
+use super::tiers::{Docker, Microvm, Pool, Tiers};
 use super::value::{Color, Durability, Sandbox, Value};
 use super::variables;
 
@@ -44,6 +44,7 @@ pub(crate) struct Resolved {
     tiers: Tiers,
     docker: Docker,
     microvm: Option<Microvm>,
+    pool: Pool,
     authorities: Option<PathBuf>,
     mcp: McpConfig,
     notices: Vec<Notice>,
@@ -116,6 +117,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         tiers: None,
         docker: None,
         microvm: None,
+        pool: None,
         authorities: None,
         mcp: None,
         policies: None,
@@ -144,6 +146,7 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         tiers: user.tiers.unwrap_or_default(),
         docker: user.docker.unwrap_or_default(),
         microvm: user.microvm,
+        pool: user.pool.unwrap_or_default(),
         authorities: user.authorities,
         mcp: user.mcp.unwrap_or_default(),
         notices,
@@ -173,6 +176,7 @@ fn options(flags: &Flags) -> Layer {
         tiers: None,
         docker: None,
         microvm: None,
+        pool: None,
         authorities: None,
         mcp: None,
         policies: None,
@@ -270,6 +274,11 @@ impl Resolved {
     /// What virtual machines are made of.
     pub(crate) fn microvm(&self) -> Option<&Microvm> {
         self.microvm.as_ref()
+    }
+
+    /// How many sandboxes may wait.
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
     }
 
     /// Where containers are made.

@@ -12,7 +12,7 @@ use blueprint_sandbox::egress::Private;
 
 use super::origin::Origin;
 use super::quantity::{Bytes, Cpus, Jobs, Pids, Wall};
-use super::tiers::{Docker, Microvm, Tiers};
+use super::tiers::{Docker, Microvm, Pool, Tiers};
 use super::value::{Color, Durability, Sandbox};
 
 /// Everything settings can come from, already read.
@@ -76,4 +76,5 @@ pub(super) struct Layer {
     pub(super) docker: Option<Docker>,
     pub(super) microvm: Option<Microvm>,
     pub(super) policies: Option<Vec<Policy>>,
+    pub(super) pool: Option<Pool>,
 }

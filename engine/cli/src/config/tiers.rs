@@ -1,10 +1,12 @@
-//! Which sandbox the tiers get, and where containers are made: `[tiers]`, `[docker]` and `[microvm]` of the user's settings.
+//! Which sandbox the tiers get, where containers are made, and how many wait: `[tiers]`, `[docker]`, `[microvm]` and `[pool]`
+//! of the user's settings.
 //! A tier that is mapped to something weaker than its default stays mapped, and is said so at every run.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use blueprint_core::format::Tier;
-use blueprint_sandbox::{Acceleration, MachineSettings, Rootfs};
+use blueprint_sandbox::{Acceleration, MachineSettings, PoolSettings, Rootfs};
 use serde::Deserialize;
 
 use super::value::Sandbox;
@@ -138,9 +140,61 @@ impl Microvm {
     }
 }
 
+/// Sandboxes that are ready before they are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pool {
+    /// The most that wait; 0 turns it off.
+    #[serde(default)]
+    size: Option<usize>,
+    /// Seconds after which one is replaced.
+    #[serde(default)]
+    ttl: Option<u64>,
+}
+
+impl Pool {
+    /// The most that may be asked for: each holds memory as long as a run lasts.
+    const MOST: usize = 64;
+
+    /// What the runs of this user may have ready.
+    pub(crate) fn settings(&self) -> PoolSettings {
+        let usual = PoolSettings::default();
+        PoolSettings {
+            size: self.size.unwrap_or(usual.size),
+            ttl: self.ttl.map_or(usual.ttl, Duration::from_secs),
+        }
+    }
+
+    /// What is wrong with it, for people.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.size.is_some_and(|size| size > Self::MOST) {
+            return Err(format!("cannot be used: `size` must be at most {}", Self::MOST));
+        }
+        match self.ttl {
+            Some(0) => {
+                Err("cannot be used: `ttl` must be at least one second; `size = 0` turns the pool off"
+                    .to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pool_has_bounds_and_a_size_of_nothing_is_none() {
+        let read = |text: &str| toml::from_str::<Pool>(text).unwrap();
+        assert_eq!(read("").settings(), PoolSettings::default());
+        assert_eq!(read("size = 0").settings().size, 0);
+        assert_eq!(read("ttl = 5").settings().ttl, Duration::from_secs(5));
+        assert!(read("size = 64\nttl = 1").check().is_ok());
+        assert!(read("size = 65").check().unwrap_err().contains("at most 64"));
+        assert!(read("ttl = 0").check().unwrap_err().contains("size = 0"));
+        assert!(toml::from_str::<Pool>("sise = 1").is_err());
+    }
 
     #[test]
     fn strangers_get_a_kernel_of_their_own_unless_the_user_says_otherwise() {

@@ -23,6 +23,7 @@ pub(super) fn read(
         tiers: None,
         docker: None,
         microvm: None,
+        pool: None,
         authorities: None,
         mcp: None,
         policies: None,

@@ -32,4 +32,5 @@ mod tiers;
 mod trouble;
 mod values;
 mod vault;
+mod warm;
 mod worktree;

@@ -192,7 +192,9 @@ fn ours(host: &str) -> String {
 fn a_project_cannot_map_tiers_or_name_an_engine() {
     let lab = Lab::in_git();
     lab.blueprint("steps", STEPS);
-    for text in ["[tiers]\nuntrusted = \"process\"\n", "[docker]\nhost = \"unix:///tmp/x\"\n"] {
+    for text in
+        ["[tiers]\nuntrusted = \"process\"\n", "[docker]\nhost = \"unix:///tmp/x\"\n", "[pool]\nsize = 9\n"]
+    {
         lab.write("blueprint.toml", text);
         lab.say(&["run", "steps"]).ends(2).mentions("only the user's own settings file");
     }

@@ -411,6 +411,7 @@ fn start_two_days_ahead(lab: &Lab, name: &str) -> String {
                 isolation: blueprint_runtime::isolation::Isolation::same(blueprint_sandbox::Backend::None),
                 launcher: blueprint_sandbox::Launcher::this_program(),
                 machine: None,
+                pool: blueprint_sandbox::PoolSettings::OFF,
                 limits: blueprint_sandbox::Limits::default(),
                 toolchains: Toolchains::default(),
                 program: None,

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::command::{capture, in_tree, prepare_at};
 use super::outlet::Outlet;
-use super::{Ending, Job, infra};
+use super::{Ending, Job, ahead, infra};
 use crate::payload::{fetch, keep};
 use crate::shared::Shared;
 use crate::trees::Prepared;
@@ -59,6 +59,7 @@ pub(super) async fn run(
     let carried = job.session.as_ref().and_then(|session| session.tree.as_deref());
     let outlet = Outlet::new(shared, job, &agent.network, &agent.credentials).await?;
     let prepared = prepare_at(shared, job, node.workspace, carried).await?;
+    ahead::prepare(shared, job, prepared.as_ref().map(|prepared| prepared.checkout.dir()));
     let brief = brief::of(shared, job, prepared.as_ref().map(|prepared| prepared.tree)).await?;
     let host = Arc::new(Host::new(shared, job, node, agent, prepared, outlet)?);
     let done = session(shared, job, node, agent, words, &brief, model, &host, before, cancel).await;

@@ -1,19 +1,19 @@
 //! `run` nodes: a command in a sandbox, on a checkout of its input tree. Values arrive as arguments and
 //! environment, never as text of a command.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blueprint_core::format::{Expect, OutputFrom, Shell, Workspace};
 use blueprint_core::graph::{Action, Node, Run};
 use blueprint_core::run::{Failure, FailureClass, LostBecause, Success};
-use blueprint_sandbox::{Backend, Ended, Exec, NotStarted, Status, WorkspaceMode, WorkspaceMount};
+use blueprint_sandbox::{Backend, Ended, Exec, NotStarted, Spec, Status, WorkspaceMode, WorkspaceMount};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::outlet::Outlet;
-use super::{Ending, Job, blocking, infra, kept, surroundings};
+use super::{Ending, Job, ahead, blocking, infra, kept, surroundings};
 use crate::logs::{Log, LogWriter, live_path};
 use crate::outputs;
 use crate::payload::keep;
@@ -103,6 +103,8 @@ struct Attempted {
     backend: Backend,
     /// The digest of what its sandbox really was.
     attestation: String,
+    /// How that came to be, and how long it took.
+    start: Value,
 }
 
 async fn attempt(
@@ -116,50 +118,33 @@ async fn attempt(
 ) -> Result<Attempted, Ending> {
     let settings = &shared.settings;
     let backend = settings.isolation.of(node)?;
-    let workspace = prepared.map(|prepared| WorkspaceMount {
-        host: prepared.checkout.dir().to_owned(),
-        inside: surroundings::inside(shared, backend, prepared.checkout.dir()),
-        mode: match node.workspace {
-            // Without isolation nothing is mounted. What such a node writes is left uncaptured, and goes when the
-            // checkout is brought to its next tree; so it is with sandboxes that cannot throw it away themselves.
-            Workspace::Read if backend == Backend::None => WorkspaceMode::ReadWrite,
-            Workspace::Scratch if !backend.discards() => WorkspaceMode::ReadWrite,
-            // What is thrown away with the sandbox cannot be read afterwards. The checkout is the node's own and is
-            // brought to another tree before anybody else sees it.
-            Workspace::Scratch if reads_files(node) => WorkspaceMode::ReadWrite,
-            Workspace::Scratch => WorkspaceMode::Scratch,
-            Workspace::Read => WorkspaceMode::ReadOnly,
-            Workspace::Write | Workspace::None => WorkspaceMode::ReadWrite,
-        },
-    });
-    let exec = exec(shared, job, backend, run, workspace.as_ref(), outlet)?;
-    let mut limits = settings.limits;
-    if let Some(timeout) = node.timeout {
-        limits.wall = timeout;
-    }
-    let mut spec = surroundings::spec(shared, node, backend, workspace, limits);
+    let mut spec = spec(shared, node, backend, prepared.map(|prepared| prepared.checkout.dir()));
+    let exec = exec(shared, job, backend, run, spec.workspace.as_ref(), outlet)?;
     spec.read_only.extend(outlet.mount());
     let purpose = if outlet.is_closed() { kept::purpose(node, backend, &spec) } else { None };
+    let asked = std::time::Instant::now();
     let starting = async {
         let waiting = match &purpose {
             Some(purpose) => shared.kept.take(purpose).await,
             None => None,
         };
         match waiting {
-            Some(sandbox) => Ok(sandbox),
+            Some(sandbox) => Ok((sandbox, "kept")),
             None => outlet.start(shared, backend, &spec).await,
         }
     };
-    let mut sandbox = tokio::select! {
+    let (mut sandbox, start) = tokio::select! {
         started = starting => started.map_err(|error| surroundings::failed(&error))?,
         // What was begun ends by itself, or is swept.
         () = cancel.cancelled() => return Err(Ending::Lost(LostBecause::Cancelled)),
-        () = tokio::time::sleep(limits.wall) => {
-            let message = format!("its sandbox was not ready within {}", crate::human(limits.wall));
+        () = tokio::time::sleep(spec.limits.wall) => {
+            let message = format!("its sandbox was not ready within {}", crate::human(spec.limits.wall));
             return Err(Failure::new(FailureClass::Timeout, message).into());
         }
     };
+    let start = json!({ "start": start, "start_ms": asked.elapsed().as_millis() as u64 });
     let attestation = surroundings::attest(shared, &sandbox)?;
+    ahead::prepare(shared, job, prepared.map(|prepared| prepared.checkout.dir()));
     let (send, mut receive) = mpsc::channel(16);
     let live = live_path(&shared.state_dir, &shared.run, &job.path, job.attempt);
     let wanted = if node.outputs.is_empty() || matches!(node.output_from, OutputFrom::File(_)) {
@@ -202,7 +187,32 @@ async fn attempt(
     if ended.status == Status::Cancelled {
         return Err(Ending::Lost(LostBecause::Cancelled));
     }
-    Ok(Attempted { ended, log, backend, attestation })
+    Ok(Attempted { ended, log, backend, attestation, start })
+}
+
+/// The sandbox of a node that works in this checkout, without what leads out of it.
+pub(super) fn spec(shared: &Shared, node: &Node, backend: Backend, checkout: Option<&Path>) -> Spec {
+    let workspace = checkout.map(|checkout| WorkspaceMount {
+        host: checkout.to_owned(),
+        inside: surroundings::inside(shared, backend, checkout),
+        mode: match node.workspace {
+            // Without isolation nothing is mounted. What such a node writes is left uncaptured, and goes when the
+            // checkout is brought to its next tree; so it is with sandboxes that cannot throw it away themselves.
+            Workspace::Read if backend == Backend::None => WorkspaceMode::ReadWrite,
+            Workspace::Scratch if !backend.discards() => WorkspaceMode::ReadWrite,
+            // What is thrown away with the sandbox cannot be read afterwards. The checkout is the node's own and is
+            // brought to another tree before anybody else sees it.
+            Workspace::Scratch if reads_files(node) => WorkspaceMode::ReadWrite,
+            Workspace::Scratch => WorkspaceMode::Scratch,
+            Workspace::Read => WorkspaceMode::ReadOnly,
+            Workspace::Write | Workspace::None => WorkspaceMode::ReadWrite,
+        },
+    });
+    let mut limits = shared.settings.limits;
+    if let Some(timeout) = node.timeout {
+        limits.wall = timeout;
+    }
+    surroundings::spec(shared, node, backend, workspace, limits)
 }
 
 /// Whether files are read after the command has ended.
@@ -275,12 +285,13 @@ async fn conclude(
     prepared: &mut Option<Prepared>,
     attempted: Attempted,
 ) -> Result<Success, Ending> {
-    let Attempted { ended, log, backend, attestation } = attempted;
+    let Attempted { ended, log, backend, attestation, start } = attempted;
     let mut record = json!({
         "log": log.digest.map(|digest| digest.to_string()),
         "exit": ended.status.shell_code(),
         "isolation": backend.name(),
         "attestation": attestation,
+        "sandbox": start,
         "wall_ms": ended.usage.wall.as_millis() as u64,
         "cpu_ms": (ended.usage.user + ended.usage.system).as_millis() as u64,
         "max_rss_bytes": ended.usage.max_rss_bytes,

@@ -42,6 +42,12 @@ impl Kept {
         }
     }
 
+    /// Whether one for this purpose waits.
+    pub(super) fn has(&self, purpose: &str) -> bool {
+        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.sandboxes.iter().any(|(kept, _)| kept == purpose)
+    }
+
     fn pop(&self, purpose: &str) -> Option<Sandbox> {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = waiting.sandboxes.iter().position(|(kept, _)| kept == purpose)?;

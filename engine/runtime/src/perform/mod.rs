@@ -12,6 +12,7 @@ use crate::shared::Shared;
 use crate::steps::Steps;
 
 mod agent;
+mod ahead;
 mod command;
 mod decide;
 mod edit;

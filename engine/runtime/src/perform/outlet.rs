@@ -12,7 +12,7 @@ use std::sync::Arc;
 use blueprint_core::graph::Credential;
 use blueprint_core::run::{Failure, FailureClass};
 use blueprint_sandbox::proxy::{Credential as Bound, Proxy, Scrub, Scrubbing, TRUSTED};
-use blueprint_sandbox::{Backend, ReadOnlyMount, Sandbox, Spec, StartError};
+use blueprint_sandbox::{Backend, ReadOnlyMount, Sandbox, Spec, Start, StartError};
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -99,14 +99,20 @@ impl Outlet {
         self.placeholders.clone()
     }
 
-    /// Starts a sandbox with this way out.
+    /// Starts a sandbox with this way out, and says how. Without one, a sandbox that waits will do.
     pub(super) async fn start(
         &self,
         shared: &Shared,
         backend: Backend,
         spec: &Spec,
-    ) -> Result<Sandbox, StartError> {
-        Sandbox::start_behind(&shared.settings.launcher, backend, spec, self.proxy.clone()).await
+    ) -> Result<(Sandbox, &'static str), StartError> {
+        let launcher = &shared.settings.launcher;
+        if self.is_closed() {
+            let (sandbox, start) = shared.pool.start(launcher, backend, spec).await?;
+            return Ok((sandbox, start.as_str()));
+        }
+        let sandbox = Sandbox::start_behind(launcher, backend, spec, self.proxy.clone()).await?;
+        Ok((sandbox, Start::Cold.as_str()))
     }
 
     /// The variables that lead programs to it.

@@ -6,7 +6,10 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -47,6 +50,9 @@ const GUEST: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/blueprint-guest")
 /// Time the engine may take to remove a container.
 const REMOVAL_TIME: Duration = Duration::from_secs(30);
 
+/// Time the engine may take to stop a container where it is.
+const FREEZING_TIME: Duration = Duration::from_secs(10);
+
 /// A container that runs.
 #[derive(Debug)]
 pub(crate) struct Container {
@@ -58,6 +64,8 @@ pub(crate) struct Container {
     view: Option<View>,
     complaint: Arc<Mutex<Vec<u8>>>,
     removed: bool,
+    /// Whether it was ever told to stop where it is and not resumed since.
+    paused: AtomicBool,
 }
 
 /// A container whose guest waits for its settings.
@@ -130,6 +138,7 @@ impl Container {
             view,
             complaint: Arc::default(),
             removed: false,
+            paused: AtomicBool::new(false),
         };
         match container.begin(daemon, backend, spec, &image, &who, runtime).await {
             Ok((incoming, outgoing, settings)) => Ok(Started { container, incoming, outgoing, settings }),
@@ -264,6 +273,20 @@ impl Container {
         &self.groups
     }
 
+    /// Stops it where it is.
+    pub(crate) async fn pause(&self) -> bool {
+        self.paused.store(true, Ordering::Relaxed);
+        let pausing = self.api.pause_container(&self.id);
+        time::timeout(FREEZING_TIME, pausing).await.is_ok_and(|paused| paused.is_ok())
+    }
+
+    /// Lets it go on.
+    pub(crate) async fn resume(&self) -> bool {
+        let resumed = self.api.unpause_container(&self.id).await.is_ok();
+        self.paused.store(!resumed, Ordering::Relaxed);
+        resumed
+    }
+
     /// Whether the kernel ended it, or something in it, for want of memory.
     pub(crate) async fn ran_out_of_memory(&self) -> bool {
         let seen = self.api.inspect_container(&self.id, None::<InspectContainerOptions>).await;
@@ -278,6 +301,10 @@ impl Container {
     /// Kills everything in it and removes it.
     pub(crate) async fn end(&mut self) {
         if !self.removed {
+            // An engine sometimes fails to kill what is paused under gVisor; its closed channel ends the guest as well.
+            if self.paused.load(Ordering::Relaxed) {
+                drop(time::timeout(FREEZING_TIME, self.api.unpause_container(&self.id)).await);
+            }
             let removal = remove(&self.api, &self.id);
             self.removed = time::timeout(REMOVAL_TIME, removal).await.is_ok_and(|removed| removed);
         }

@@ -185,6 +185,7 @@ impl Guest {
             shared_user: settings.attestation.runtime.is_some(),
             step: settings.step,
             filter: seccomp::program(affinity),
+            unusual_signals: kernel::unusual_signals(),
         };
         Ok(Self {
             settings,

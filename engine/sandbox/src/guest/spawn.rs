@@ -4,8 +4,8 @@
 use std::{
     ffi::CString,
     fs::File,
-    io::{Read, Write},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    io::Read,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use libc::sock_filter;
@@ -46,6 +46,8 @@ pub(super) struct Confinement {
     pub(super) shared_user: bool,
     /// Who commands become, if not who we are.
     pub(super) step: Option<HostIds>,
+    /// Signals that commands must be given back.
+    pub(super) unusual_signals: Vec<libc::c_int>,
 }
 
 /// A command that runs.
@@ -138,52 +140,56 @@ pub(super) fn spawn(request: &Request, confinement: &Confinement) -> Result<Spaw
         (null, None)
     };
     made_for.end()?;
-    match kernel::fork().during(Stage::Spawn, "no process can be created")? {
-        Side::Child => {
-            let reason = match confine(&program, confinement, [input, out, err]) {
-                Ok(end) => NotSpawned::Command(end),
-                Err(reason) => reason,
-            };
-            let message = serde_json::to_vec(&reason).unwrap_or_default();
-            let told = File::from(verdict_write).write_all(&message);
-            kernel::exit_now(if told.is_ok() { 126 } else { 125 })
-        }
-        Side::Parent(main) => {
-            drop((verdict_write, input, out, err));
-            let mut verdict = Vec::new();
-            File::from(verdict_read)
-                .read_to_end(&mut verdict)
-                .during(Stage::Spawn, "the verdict is unreadable")?;
-            if !verdict.is_empty() {
-                return Err(serde_json::from_slice(&verdict)
-                    .unwrap_or_else(|_| fault(Stage::Spawn, "the verdict is unreadable").into()));
-            }
-            for fd in [Some(stdout.as_fd()), Some(stderr.as_fd()), stdin.as_ref().map(AsFd::as_fd)] {
-                fd.map_or(Ok(()), channel::set_nonblocking)
-                    .during(Stage::Spawn, "a pipe cannot be prepared")?;
-            }
-            Ok(Spawned { main, stdin, stdout, stderr })
-        }
+    let mut child = || {
+        let pipes = [input.as_fd(), out.as_fd(), err.as_fd()];
+        let reason = match confine(&program, confinement, pipes) {
+            Ok(end) => NotSpawned::Command(end),
+            Err(reason) => reason,
+        };
+        let message = serde_json::to_vec(&reason).unwrap_or_default();
+        let told = unistd::write(&verdict_write, &message);
+        if told == Ok(message.len()) { 126 } else { 125 }
+    };
+    // Where the command becomes another user, no command can reach us by what it shares with us for this moment; and there
+    // the kernel is one that copies memory slowly. Elsewhere a copy keeps us from being what may be traced.
+    let main = if confinement.step.is_some() {
+        kernel::fork_borrowing(&mut child)
+    } else {
+        kernel::fork().map(|side| match side {
+            Side::Child => kernel::exit_now(child()),
+            Side::Parent(main) => main,
+        })
+    };
+    let main = main.during(Stage::Spawn, "no process can be created")?;
+    drop((verdict_write, input, out, err));
+    let mut verdict = Vec::new();
+    File::from(verdict_read).read_to_end(&mut verdict).during(Stage::Spawn, "the verdict is unreadable")?;
+    if !verdict.is_empty() {
+        return Err(serde_json::from_slice(&verdict)
+            .unwrap_or_else(|_| fault(Stage::Spawn, "the verdict is unreadable").into()));
     }
+    for fd in [Some(stdout.as_fd()), Some(stderr.as_fd()), stdin.as_ref().map(AsFd::as_fd)] {
+        fd.map_or(Ok(()), channel::set_nonblocking).during(Stage::Spawn, "a pipe cannot be prepared")?;
+    }
+    Ok(Spawned { main, stdin, stdout, stderr })
 }
 
-/// The new process's part. Returns only if the program does not run.
-fn confine(program: &Program, confinement: &Confinement, pipes: [OwnedFd; 3]) -> Result<End, NotSpawned> {
-    kernel::default_signals();
+/// The new process's part. Returns only if the program does not run. It may have borrowed its memory from the guest, so it
+/// must not change what the guest relies on.
+fn confine(
+    program: &Program,
+    confinement: &Confinement,
+    pipes: [BorrowedFd<'_>; 3],
+) -> Result<End, NotSpawned> {
+    kernel::default_signals(&confinement.unusual_signals);
     unistd::setsid().during(Stage::Privileges, "no session can be made")?;
-    prefer_as_victim();
-    let [input, out, err] = pipes;
-    unistd::dup2_stdin(&input).during(Stage::Spawn, "the input cannot be connected")?;
-    unistd::dup2_stdout(&out).during(Stage::Spawn, "the output cannot be connected")?;
-    unistd::dup2_stderr(&err).during(Stage::Spawn, "the output cannot be connected")?;
-    // A pipe that already had one of these numbers must not lose it when its old owner goes.
-    for fd in [input, out, err] {
-        if fd.as_raw_fd() > 2 {
-            drop(fd);
-        } else {
-            let _ = std::os::fd::IntoRawFd::into_raw_fd(fd);
-        }
+    if confinement.step.is_none() {
+        prefer_as_victim();
     }
+    let [input, out, err] = pipes;
+    unistd::dup2_stdin(input).during(Stage::Spawn, "the input cannot be connected")?;
+    unistd::dup2_stdout(out).during(Stage::Spawn, "the output cannot be connected")?;
+    unistd::dup2_stderr(err).during(Stage::Spawn, "the output cannot be connected")?;
     if let Err(errno) = unistd::chdir(program.cwd.as_c_str()) {
         return Ok(End::NoWorkingDirectory(errno as i32));
     }

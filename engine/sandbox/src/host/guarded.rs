@@ -38,6 +38,8 @@ use crate::{
     },
 };
 
+mod spare;
+
 /// Time a sandbox may take to become ready.
 const START_TIME: Duration = Duration::from_secs(20);
 

@@ -71,6 +71,11 @@ impl Launcher {
         }
     }
 
+    /// What tells it from others: sandboxes of equal launchers are made in the same way.
+    pub(crate) fn identity(&self) -> String {
+        format!("{} {:?}", self.program.display(), self.engine.as_ref().map(|engine| &engine.settings))
+    }
+
     pub(crate) fn program(&self) -> &Path {
         &self.program
     }

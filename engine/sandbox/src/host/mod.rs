@@ -19,5 +19,6 @@ mod vessel;
 pub use launcher::Launcher;
 pub use probe::{ProbeReport, Verdict, probe_machine, probe_with};
 pub use sandbox::Sandbox;
+pub(crate) use sandbox::Spare;
 pub use sweep::sweep_leftovers;
 pub(crate) use translate::translate;

@@ -115,6 +115,14 @@ impl Sandbox {
         }
     }
 
+    /// Sets an unused one aside until it is wanted. `None` if it cannot be, and it is ended then.
+    pub(crate) async fn set_aside(self) -> Option<Spare> {
+        match self.kind {
+            Kind::Guarded(mut sandbox) => sandbox.set_aside().await.then_some(Spare(sandbox)),
+            Kind::Direct(_) => None,
+        }
+    }
+
     /// What this sandbox really is.
     pub fn attestation(&self) -> &Attestation {
         match &self.kind {
@@ -129,5 +137,21 @@ impl Sandbox {
             Kind::Guarded(sandbox) => sandbox.stop().await,
             Kind::Direct(_) => {}
         }
+    }
+}
+
+/// A sandbox that no command ran in and none can until it is taken up.
+#[derive(Debug)]
+pub(crate) struct Spare(Box<Guarded>);
+
+impl Spare {
+    /// The sandbox, if it answers; otherwise it is ended.
+    pub(crate) async fn take_up(mut self) -> Option<Sandbox> {
+        self.0.take_up().await.then(|| Sandbox { kind: Kind::Guarded(self.0) })
+    }
+
+    /// Ends it and waits until it is gone.
+    pub(crate) async fn stop(self) {
+        self.0.stop().await;
     }
 }

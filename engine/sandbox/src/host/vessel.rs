@@ -61,6 +61,23 @@ impl Vessel {
         }
     }
 
+    /// Stops everything in it until it is resumed, where that costs less than letting it wait. Says whether it is well.
+    pub(super) async fn pause(&self) -> bool {
+        match self {
+            // A guest with nothing to do sleeps. Only gVisor's kernel has work of its own.
+            Self::Launched(_) | Self::Machine(_) => true,
+            Self::Container(container) => container.pause().await,
+        }
+    }
+
+    /// Lets it go on.
+    pub(super) async fn resume(&self) -> bool {
+        match self {
+            Self::Launched(_) | Self::Machine(_) => true,
+            Self::Container(container) => container.resume().await,
+        }
+    }
+
     /// What was counted about it so far.
     pub(super) fn counters(&self) -> Counters {
         match self {

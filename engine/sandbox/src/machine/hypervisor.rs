@@ -147,7 +147,7 @@ fn watch(emulator: Pid, ended: &SignalFd) -> Result<(), Failure> {
 
 fn become_emulator(order: &Order, files: Vec<OwnedFd>, parent: Pid) -> Result<Infallible, Failure> {
     let what = "the emulator's files cannot be handed over";
-    kernel::default_signals();
+    kernel::default_signals(&kernel::unusual_signals());
     kernel::close_others_on_exec().during(Stage::Guest, what)?;
     let null =
         open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty()).during(Stage::Guest, what)?;

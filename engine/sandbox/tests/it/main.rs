@@ -10,6 +10,7 @@ mod leaks;
 mod lifecycle;
 mod microvm;
 mod outlet;
+mod pool;
 mod rogue;
 mod scene;
 mod spoken;

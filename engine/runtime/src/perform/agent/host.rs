@@ -183,7 +183,7 @@ impl Host {
         let started = if reads {
             surroundings::start(&self.shared, backend, &spec).await
         } else {
-            self.outlet.start(&self.shared, backend, &spec).await
+            self.outlet.start(&self.shared, backend, &spec).await.map(|(sandbox, _)| sandbox)
         };
         let sandbox = started.map_err(|error| failed(&error))?;
         let attestation = surroundings::attest(&self.shared, &sandbox)

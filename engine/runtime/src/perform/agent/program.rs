@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::super::command::prepare;
 use super::super::outlet::Outlet;
-use super::super::{Ending, Job, infra};
+use super::super::{Ending, Job, ahead, infra};
 use super::host::{Handle, Host};
 use super::{LONGEST, ends, keep_tree};
 use crate::payload::keep;
@@ -34,6 +34,7 @@ pub(super) async fn run(
 ) -> Result<Success, Ending> {
     let outlet = Outlet::new(shared, job, &agent.network, &agent.credentials).await?;
     let prepared = prepare(shared, job, node.workspace).await?;
+    ahead::prepare(shared, job, prepared.as_ref().map(|prepared| prepared.checkout.dir()));
     let host = Arc::new(Host::new(shared, job, node, agent, prepared, outlet)?);
     let mut ceiling =
         [Effect::Read, Effect::Destructive].into_iter().collect::<std::collections::BTreeSet<_>>();

@@ -110,6 +110,7 @@ impl Lab {
                     isolation: blueprint_runtime::isolation::Isolation::same(Backend::None),
                     launcher: blueprint_sandbox::Launcher::this_program(),
                     machine: None,
+                    pool: blueprint_sandbox::PoolSettings::OFF,
                     limits: Limits::default(),
                     toolchains: Toolchains::default(),
                     program: None,
