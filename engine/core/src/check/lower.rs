@@ -217,7 +217,7 @@ impl Compiler<'_> {
         };
         let tier = table.tier.as_ref().or(defaults.tier.as_ref()).map_or(Tier::Trusted, |tier| tier.value);
         let image = match kind {
-            Some("run" | "agent") => self.image(source, defaults, tier),
+            Some("run" | "agent") => self.image(unit, source, tier),
             _ => None,
         };
         let node = Node {

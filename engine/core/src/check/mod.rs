@@ -14,6 +14,8 @@ mod edit;
 mod credentials;
 mod hosts;
 mod image;
+mod dockerfile;
+mod recipe;
 mod inputs;
 mod later;
 mod lower;

@@ -5,7 +5,10 @@ pub use document::{
     Approval, Budget, Cost, Defaults, Document, Input, InputType, Overlap, Prove, SCHEMA_VERSION, Trigger,
 };
 pub(crate) use files::is_file;
-pub use files::{FileUse, ReferencedFile, SCRIPTED, blueprint_candidates, references};
+pub use files::{
+    FileUse, ReferencedFile, SCRIPTED, blueprint_candidates, devcontainer_references, references,
+};
+pub use image::{ImageTable, ImageValue};
 pub use node::{
     AgentProtocol, AgentTable, CiTable, CredentialTable, EditOp, Elicitation, Expect, ForgeTable, GateTable,
     HttpMethod, HttpTable, InsertPlace, Join, McpTable, NodeTable, OnTimeout, OneOrNames, OutputFrom,
@@ -17,6 +20,8 @@ pub use read::{Reading, read};
 pub use value::{Entries, HumanDuration, OneOrMany, Scalar, Sp, TextOr};
 
 mod value;
+mod image;
+pub(crate) mod devcontainer;
 mod document;
 mod node;
 mod read;

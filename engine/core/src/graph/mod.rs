@@ -1,6 +1,7 @@
 //! A blueprint that has been checked and proven runnable: petgraph DAGs of nodes with everything resolved.
 //! Only [`crate::check::compile`] makes one.
 
+pub use image::{DockerfileRecipe, Image, Recipe};
 pub use input::{InputError, InputSpec};
 pub use node::{
     Action, Agent, Approvers, Credential, Each, Edit, EditKind, Gate, Http, HttpBody, McpServer, McpWay,
@@ -11,3 +12,4 @@ pub use program::{Budget, Edge, Graph, GraphIx, NodeIx, Program, Region, RegionI
 mod program;
 mod node;
 mod input;
+mod image;
