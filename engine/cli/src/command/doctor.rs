@@ -1,48 +1,47 @@
 //! `doctor`: what this machine can do, found by trying it; and the choice of isolation for runs, which rests on
 //! the same trial and is remembered until the machine or the program changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::Arc;
 
 use blueprint_core::format::Tier;
-use blueprint_core::graph::Program;
+use blueprint_core::graph::{Node, Program};
+use blueprint_core::run::BuiltImage;
 use blueprint_runtime::isolation::{Isolation, Need};
 use blueprint_sandbox::{Backend, Launcher, ProbeReport, Verdict, probe_machine, probe_with};
 use serde_json::{Value, json};
 
-use crate::args::Format;
+use super::images;
+use crate::args::{Format, RunSettings};
 use crate::config::{Mapped, Sandbox};
 use crate::context::Context;
-use crate::error::{CliError, Exit, from_error};
+use crate::error::{CliError, Exit};
+use crate::progress;
 use crate::terminal;
 
 const MEMORY: &str = "sandbox.json";
 
-/// What isolates the nodes of a program. Refuses if there is something that nothing here can isolate as it should be.
-pub(crate) async fn isolation(context: &Context, program: &Program) -> Result<Isolation, CliError> {
+/// What isolates the nodes of a program, with the images they need. Refuses if there is something that nothing here can
+/// isolate as it should be. `began` is what the run that goes on began with.
+pub(crate) async fn isolation(
+    context: &Context,
+    settings: &RunSettings,
+    program: &Program,
+    began: Option<&BTreeMap<String, BuiltImage>>,
+) -> Result<Isolation, CliError> {
     let isolation = choose(context, &Need::all(program), true).await?;
-    let launcher = context.launcher();
-    let mut seen = BTreeSet::new();
-    for node in program.nodes() {
-        if let Some(image) = node.image.as_ref().filter(|image| seen.insert(Arc::clone(image)))
-            && let Ok(backend) = isolation.of(node)
-        {
-            launcher.fetch(backend, image).await.map_err(|error| {
-                from_error(Exit::Environment, &error)
-                    .hint(format!("`{}` needs it; nothing was started", terminal::clean(&node.name)))
-            })?;
-        }
-    }
-    Ok(isolation)
+    let shown = progress::Images::of_run(context, settings);
+    let images = images::prepare(context, &shown, program.nodes(), began, true).await?;
+    Ok(isolation.with_images(images))
 }
 
 /// The same for tests, which leave nothing in the state folder of the project: what is found out is not remembered.
-pub(crate) async fn isolation_of_tests(
-    context: &Context,
-    needs: &BTreeSet<Need>,
-) -> Result<Isolation, CliError> {
-    choose(context, needs, false).await
+pub(crate) async fn isolation_of_tests(context: &Context, nodes: &[&Node]) -> Result<Isolation, CliError> {
+    let needs = nodes.iter().map(|node| Need::of(node)).collect();
+    let isolation = choose(context, &needs, false).await?;
+    let shown = progress::Images::Nothing;
+    let images = images::prepare(context, &shown, nodes.iter().copied(), None, false).await?;
+    Ok(isolation.with_images(images))
 }
 
 async fn choose(context: &Context, needs: &BTreeSet<Need>, remember: bool) -> Result<Isolation, CliError> {

@@ -12,6 +12,7 @@ mod diff;
 mod doctor;
 mod explain;
 mod graph;
+mod images;
 mod init;
 mod login;
 mod logs;

@@ -46,7 +46,7 @@ pub(crate) async fn run(context: &Context, settings: &RunSettings, asked: &Asked
     refuse_later_kinds(&program)?;
     let (inputs, secrets) = inputs(&program, asked)?;
     let models = stand_ins(context, &program, &asked.models)?;
-    let isolation = doctor::isolation(context, &program).await?;
+    let isolation = doctor::isolation(context, settings, &program, None).await?;
     let engine = context.engine(isolation.clone()).await?;
     if let Some(why) = agent_trouble(&program) {
         return Err(CliError::usage(why).hint("mend that; nothing was started"));
@@ -124,7 +124,8 @@ pub(crate) async fn take_over(
         return Err(CliError::usage(format!("run {id} has ended: it {}", worded(outcome)))
             .hint(format!("`blueprint retry {id} NODE` tries a node again, `blueprint fork {id} --from NODE` starts a new run")));
     }
-    let isolation = doctor::isolation(context, opened.state.program()).await?;
+    let began = Some(opened.state.images());
+    let isolation = doctor::isolation(context, settings, opened.state.program(), began).await?;
     let engine = Engine {
         settings: blueprint_runtime::shared::Settings { isolation, ..engine.settings.clone() },
         ..engine
@@ -152,7 +153,8 @@ pub(crate) async fn fork(
     if parent.state.at(from).is_none_or(|inst| parent.state.instance(inst).scope != 0) {
         return Err(no_node(&parent.state, from));
     }
-    let isolation = doctor::isolation(context, parent.state.program()).await?;
+    let began = Some(parent.state.images());
+    let isolation = doctor::isolation(context, settings, parent.state.program(), began).await?;
     let engine = Engine {
         settings: blueprint_runtime::shared::Settings { isolation, ..engine.settings.clone() },
         ..engine

@@ -137,7 +137,7 @@ async fn attempt(
     if let Some(timeout) = node.timeout {
         limits.wall = timeout;
     }
-    let mut spec = surroundings::spec(shared, node, backend, workspace, limits);
+    let mut spec = surroundings::spec(shared, node, backend, workspace, limits)?;
     spec.read_only.extend(outlet.mount());
     let purpose = if outlet.is_closed() { kept::purpose(node, backend, &spec) } else { None };
     let starting = async {
