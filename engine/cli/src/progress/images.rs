@@ -109,8 +109,14 @@ fn object(progress: &ImageProgress) -> serde_json::Value {
     }
 }
 
+/// One line of a text, with digests as far as people read them.
 fn short(text: &str) -> String {
-    let clean = clean(text);
+    let mut clean = clean(text);
+    while let Some((before, behind)) = clean.split_once("sha256:") {
+        let digits = behind.bytes().take_while(u8::is_ascii_hexdigit).count();
+        let (digits, behind) = behind.split_at(digits);
+        clean = format!("{before}{}{behind}", digits.get(..12).unwrap_or(digits));
+    }
     if clean.chars().count() <= MAX_TEXT {
         return clean;
     }
@@ -127,6 +133,7 @@ mod tests {
         let said = words(&ImageProgress::Building { image: "a".to_owned(), step: 1, steps: 2, what });
         assert!(said.starts_with("image a: step 1 of 2, RUN yyy"), "{said}");
         assert!(said.ends_with('…') && !said.chars().any(char::is_control), "{said:?}");
+        assert_eq!(short(&format!("a@sha256:{} b sha256:0", "0a".repeat(32))), "a@0a0a0a0a0a0a b 0");
         let (image, bytes, of_bytes) = ("a".to_owned(), 1_500_000, 2_500_000);
         let said = words(&ImageProgress::Pulling { image, done: 1, layers: 2, bytes, of_bytes });
         assert_eq!(said, "image a: 1 of 2 layers, 1 of 3 MB");

@@ -162,6 +162,7 @@ pub(crate) async fn build(
                 error
             }
         },
+        Some(Ok(Err(Error::DockerStreamError { error }))) => log.failed(of.clone(), error),
         Some(Ok(Err(error))) => log.failed(of.clone(), described(&error)),
         Some(Err(_)) => BuildError::TooSlow { image: of.clone(), seconds: time.as_secs(), step: log.step() },
         None => BuildError::Stopped { image: of.clone() },
@@ -276,7 +277,8 @@ impl Log {
 
     fn keep(&mut self, line: String) {
         // The builder's own bookkeeping says nothing about what failed.
-        if line.trim().is_empty() || line.starts_with(" ---> ") || line.starts_with("Removing intermediate") {
+        let bookkeeping = [" ---> ", "Removing intermediate container "];
+        if line.trim().is_empty() || bookkeeping.iter().any(|words| line.contains(words)) {
             return;
         }
         if self.last.len() == LAST_LINES {
