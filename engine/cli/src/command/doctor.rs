@@ -230,6 +230,13 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
     let git = std::process::Command::new("git").arg("--version").output();
     let git =
         git.ok().filter(|output| output.status.success()).map(|output| terminal::clean_bytes(&output.stdout));
+    let builds = match launcher.builds_have_network().await {
+        Ok(true) => "built by the container engine; a build has its network and no secrets".to_owned(),
+        Ok(false) => {
+            "built by the container engine, which has no network for it: nothing can be fetched".to_owned()
+        }
+        Err(error) => format!("cannot be fetched or built: {}", terminal::clean(&error.to_string())),
+    };
     let store = context.store().await;
     let usable = reports.iter().any(works);
     if context.format == Format::Json {
@@ -248,7 +255,7 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
             Err(error) => json!(format!("{error:?}")),
         };
         terminal::line(
-            &json!({ "sandboxes": sandboxes, "tiers": tiers_json, "git": git, "state": state, "project": context.project })
+            &json!({ "sandboxes": sandboxes, "tiers": tiers_json, "images": builds, "git": git, "state": state, "project": context.project })
                 .to_string(),
         );
     } else {
@@ -265,6 +272,7 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
         for report in &reports {
             terminal::line(&format!("{:10} {}", report.backend.name(), terminal::clean(&described(report))));
         }
+        terminal::line(&format!("images     {builds}"));
         for (tier, mapped) in &tiers {
             let note = match (holds(mapped), mapped.weaker) {
                 (false, _) => ": nodes of this tier are refused here",

@@ -140,7 +140,7 @@ impl Stages {
                 let (word, rest) = split(rest);
                 match word.as_str() {
                     "FROM" | "ONBUILD" => {
-                        self.fault(range, "this cannot stand behind `ONBUILD`", "take it out")
+                        self.fault(range, "this cannot stand behind `ONBUILD`", "take it out");
                     }
                     word => self.inside(word, rest, range),
                 }

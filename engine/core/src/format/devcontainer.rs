@@ -156,7 +156,7 @@ impl Reader {
                         }
                     }
                     _ => {
-                        self.fault(place(property), "`args` is no object", "write `{ \"NAME\": \"value\" }`")
+                        self.fault(place(property), "`args` is no object", "write `{ \"NAME\": \"value\" }`");
                     }
                 },
                 _ if asks_nothing(&property.value) => {}

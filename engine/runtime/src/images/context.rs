@@ -122,7 +122,7 @@ pub(super) fn pack(
         for part in folder.split('/').filter(|part| !part.is_empty()) {
             dir = dir.open_dir(part.as_bytes()).map_err(unreadable)?;
         }
-        packer.ignores = packer.ignores(&dir)?;
+        packer.ignores = Packer::ignores(&dir)?;
         packer.folder(&dir, "", 0)?;
     }
     let sink = packer.archive.into_inner().map_err(ContextError::Archive)?;
@@ -164,7 +164,7 @@ impl Packer {
         self.archive.append_data(&mut header, name, text.as_bytes()).map_err(ContextError::Archive)
     }
 
-    fn ignores(&self, dir: &Dir) -> Result<Ignores, ContextError> {
+    fn ignores(dir: &Dir) -> Result<Ignores, ContextError> {
         let unreadable = |source| ContextError::Unreadable { path: IGNORES.to_owned(), source };
         let file = match dir.open_file(IGNORES.as_bytes()) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ignores::default()),

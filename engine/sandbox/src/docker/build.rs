@@ -9,13 +9,13 @@ use std::{
 };
 
 use bollard::models::{ContainerCreateBody, HostConfig};
-use bollard::query_parameters::ContainerArchiveInfoOptionsBuilder;
 use bollard::{
     errors::Error,
     models::ImageSummary,
     query_parameters::{
-        BuildImageOptionsBuilder, CreateContainerOptions, ListImagesOptionsBuilder,
-        RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder,
+        BuildImageOptionsBuilder, ContainerArchiveInfoOptionsBuilder, CreateContainerOptions,
+        InspectNetworkOptions, ListImagesOptionsBuilder, RemoveContainerOptionsBuilder,
+        RemoveImageOptionsBuilder,
     },
 };
 use futures::TryStreamExt;
@@ -122,6 +122,15 @@ pub(crate) async fn package_manager(daemon: &Daemon, image: &str) -> Result<Pack
         image: image.to_owned(),
         reason: "it has neither `apt-get` nor `apk`, so no packages can be added to it".to_owned(),
     })
+}
+
+/// Whether the steps of builds have a network to fetch with: the engine's own, which it may not have.
+pub(crate) async fn has_network(daemon: &Daemon) -> Result<bool, StartError> {
+    match daemon.api.inspect_network("bridge", None::<InspectNetworkOptions>).await {
+        Ok(_) => Ok(true),
+        Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+        Err(source) => Err(StartError::Engine { what: "look for its network", source: source.into() }),
+    }
 }
 
 /// Whether the engine still has an image that was built of a recipe.

@@ -16,7 +16,7 @@ mod stream;
 mod sweep;
 
 pub use build::{BuildOrder, LAYER_LABEL, PackageManager, RECIPE_LABEL};
-pub(crate) use build::{build, is_built, package_manager};
+pub(crate) use build::{build, has_network, is_built, package_manager};
 pub(crate) use container::{Container, Started};
 pub(crate) use daemon::Daemon;
 pub(crate) use image::fetch;

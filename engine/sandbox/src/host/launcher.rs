@@ -71,6 +71,11 @@ impl Launcher {
         docker::package_manager(self.daemon(Backend::Container).await?, image).await
     }
 
+    /// Whether the steps of a build have a network, which is the engine's own.
+    pub async fn builds_have_network(&self) -> Result<bool, StartError> {
+        docker::has_network(self.daemon(Backend::Container).await?).await
+    }
+
     /// Builds an image, outside of every sandbox, and gives the engine's id of it.
     pub async fn build(
         &self,
