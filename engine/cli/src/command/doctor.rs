@@ -31,8 +31,13 @@ pub(crate) async fn isolation(
 ) -> Result<Isolation, CliError> {
     let isolation = choose(context, &Need::all(program), true).await?;
     let shown = progress::Images::of_run(context, settings);
-    let images = images::prepare(context, &shown, program.nodes(), began, true).await?;
+    let images = Box::pin(images::prepare(context, &shown, program.nodes(), began, true)).await?;
     Ok(isolation.with_images(images))
+}
+
+/// The same for a run that only has to come to its end. A command that was run all the same would have no image.
+pub(crate) async fn isolation_to_end(context: &Context, program: &Program) -> Result<Isolation, CliError> {
+    choose(context, &Need::all(program), true).await
 }
 
 /// The same for tests, which leave nothing in the state folder of the project: what is found out is not remembered.
@@ -40,7 +45,7 @@ pub(crate) async fn isolation_of_tests(context: &Context, nodes: &[&Node]) -> Re
     let needs = nodes.iter().map(|node| Need::of(node)).collect();
     let isolation = choose(context, &needs, false).await?;
     let shown = progress::Images::Nothing;
-    let images = images::prepare(context, &shown, nodes.iter().copied(), None, false).await?;
+    let images = Box::pin(images::prepare(context, &shown, nodes.iter().copied(), None, false)).await?;
     Ok(isolation.with_images(images))
 }
 
@@ -230,7 +235,7 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
     let git = std::process::Command::new("git").arg("--version").output();
     let git =
         git.ok().filter(|output| output.status.success()).map(|output| terminal::clean_bytes(&output.stdout));
-    let builds = match launcher.builds_have_network().await {
+    let builds = match Box::pin(launcher.builds_have_network()).await {
         Ok(true) => "built by the container engine; a build has its network and no secrets".to_owned(),
         Ok(false) => {
             "built by the container engine, which has no network for it: nothing can be fetched".to_owned()

@@ -58,8 +58,8 @@ async fn watch(stop: CancellationToken) {
 
 fn worded(error: &Unprepared) -> CliError {
     if let ImageError::Build(BuildError::Failed { last, .. }) = &error.why {
-        for line in last {
-            terminal::error_line(&format!("  | {}", clean(line)));
+        for line in last.iter().map(|line| clean(line)).filter(|line| !line.trim().is_empty()) {
+            terminal::error_line(&format!("  | {line}"));
         }
     }
     let mut said = CliError::environment(clean(&error.why.to_string()));

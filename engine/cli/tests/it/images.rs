@@ -60,7 +60,7 @@ fn packages_are_added_to_a_base_once() {
     let images = stand.built();
     stand.lab.blueprint("x", &blueprint("\"gree.er\"", "greeter"));
     let said = stand.lab.say(&["run", "x"]).ends(3);
-    assert!(said.err.contains("| E: Unable to locate package gree.er"), "{said}");
+    assert!(said.err.contains("E: Unable to locate package gree.er"), "{said}");
     assert_eq!(stand.built(), images, "nothing is left of it");
 }
 

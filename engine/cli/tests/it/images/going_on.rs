@@ -53,6 +53,8 @@ fn an_image_that_is_gone_is_made_again_only_of_the_same_and_never_for_strangers(
     let said = stand.lab.say(&["resume", &run]).ends(3);
     assert!(said.err.contains("is gone from the container engine") && said.err.contains(&id), "{said}");
     assert_eq!(stand.lab.phase(&run, "b"), "pending");
+    stand.lab.say(&["cancel", &run]).ends(0);
+    assert_eq!(stand.lab.status(&run)["status"], "cancelled", "it can be ended all the same");
 
     let run = begun(&mut stand, "trusted");
     let id = id_of(&stand, &run, "a");

@@ -129,15 +129,21 @@ impl Drop for Stand {
             let args = ["-H", &self.host, "rmi", "--force", id];
             drop(Command::new("docker").args(args).output());
         };
-        self.names.iter().for_each(|name| remove(name));
+        for name in &self.names {
+            remove(name);
+        }
         // The last ones first; a parent goes when nothing is made of it any more.
         for _ in 0..32 {
             let built = self.built();
             if built.is_empty() {
                 break;
             }
-            built.iter().for_each(|id| remove(id));
+            for id in &built {
+                remove(id);
+            }
         }
-        self.bases.iter().for_each(|id| remove(id));
+        for id in &self.bases {
+            remove(id);
+        }
     }
 }
