@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use blueprint_agent::hook::{Builtins, HookEngine, HookTable, HostRunner};
 use blueprint_agent::model::Described;
@@ -234,6 +235,12 @@ impl Context {
             gvisor: asked.gvisor.clone().unwrap_or(usual.gvisor),
             folder: usual.folder,
         }
+    }
+
+    /// How long one image may be built.
+    pub(crate) fn build_time(&self) -> Duration {
+        let asked = self.settings.docker().build_seconds;
+        asked.map_or(Duration::from_mins(30), |seconds| Duration::from_secs(seconds.get().into()))
     }
 
     /// The sandbox of a tier, as the settings say.

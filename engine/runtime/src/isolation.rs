@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use blueprint_core::format::Tier;
-use blueprint_core::graph::{Action, Node, Program};
+use blueprint_core::graph::{Action, Image, Node, Program};
 use blueprint_core::run::{Failure, FailureClass};
-use blueprint_sandbox::Backend;
+use blueprint_sandbox::{Backend, Image as Shown};
 use serde_json::{Value, json};
+
+use crate::images::Images;
 
 /// What a node needs of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,17 +40,44 @@ impl Need {
 pub struct Isolation {
     chosen: BTreeMap<Need, Backend>,
     everywhere: Option<Backend>,
+    images: Images,
 }
 
 impl Isolation {
     /// What was chosen for each need.
     pub fn new(chosen: impl IntoIterator<Item = (Need, Backend)>) -> Self {
-        Self { chosen: chosen.into_iter().collect(), everywhere: None }
+        Self { chosen: chosen.into_iter().collect(), ..Self::default() }
     }
 
     /// The same for every need.
     pub fn same(backend: Backend) -> Self {
-        Self { chosen: BTreeMap::new(), everywhere: Some(backend) }
+        Self { everywhere: Some(backend), ..Self::default() }
+    }
+
+    /// The same, with the images that were built.
+    #[must_use]
+    pub fn with_images(self, images: Images) -> Self {
+        Self { images, ..self }
+    }
+
+    /// The images that were built.
+    pub fn images(&self) -> &Images {
+        &self.images
+    }
+
+    /// What the commands of a node find their programs in. An image that was not built is none.
+    pub fn image(&self, node: &Node) -> Result<Shown, Failure> {
+        match &node.image {
+            None => Ok(Shown::Host),
+            Some(Image::Named(name)) => Ok(Shown::Named(name.to_string())),
+            Some(Image::Made(recipe)) => match self.images.get(recipe) {
+                Some(built) => Ok(Shown::Built { id: built.id.clone(), of: built.of.clone() }),
+                None => {
+                    let what = format!("the image `{recipe}` was not built for this run");
+                    Err(Failure::new(FailureClass::Sandbox, what))
+                }
+            },
+        }
     }
 
     /// The backend of a node.

@@ -11,6 +11,7 @@ pub mod drive;
 mod egress;
 pub mod fingerprint;
 pub mod hooks;
+pub mod images;
 pub mod isolation;
 pub mod journal;
 pub mod load;

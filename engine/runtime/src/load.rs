@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use blueprint_core::finding::Findings;
-use blueprint_core::format::{FileUse, blueprint_candidates, read, references};
+use blueprint_core::format::{FileUse, blueprint_candidates, devcontainer_references, read, references};
 use blueprint_core::source::SourceSet;
 use thiserror::Error;
 
@@ -61,15 +61,19 @@ pub fn load(project: &Path, cwd: &Path, name: &str) -> Result<SourceSet, LoadErr
             Err(error) if error.kind() == io::ErrorKind::NotFound && path != sources.entry => continue,
             Err(source) => return Err(LoadError::Read { path, source }),
         };
-        if used_as == FileUse::Blueprint {
-            let file: Arc<str> = path.as_str().into();
-            if let Some(document) = read(&file, &text, &mut Findings::default()).document {
-                for file in references(&path, &document) {
-                    for candidate in file.candidates {
-                        if tried.insert(candidate.clone()) {
-                            queue.push((candidate, file.used_as));
-                        }
-                    }
+        let named = match used_as {
+            FileUse::Blueprint => {
+                let file: Arc<str> = path.as_str().into();
+                let document = read(&file, &text, &mut Findings::default()).document;
+                document.map(|document| references(&path, &document)).unwrap_or_default()
+            }
+            FileUse::Devcontainer => devcontainer_references(&path, &text),
+            FileUse::Text | FileUse::Dockerfile => Vec::new(),
+        };
+        for file in named {
+            for candidate in file.candidates {
+                if tried.insert(candidate.clone()) {
+                    queue.push((candidate, file.used_as));
                 }
             }
         }

@@ -451,6 +451,7 @@ impl Engine {
             driver: self.driver.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             isolation: self.settings.isolation.recorded(),
+            images: self.settings.isolation.images().recorded(),
         }
     }
 

@@ -108,6 +108,13 @@ pub enum Image {
     Host,
     /// An image of the container engine, best named by digest: `NAME@sha256:…`. Only containers can show one.
     Named(String),
+    /// An image that the container engine built.
+    Built {
+        /// The engine's own id of it, a digest.
+        id: String,
+        /// What it was built of, for people.
+        of: String,
+    },
 }
 
 /// A directory of the host that commands work in.

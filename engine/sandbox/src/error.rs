@@ -128,6 +128,51 @@ pub enum StartError {
     Channel(#[source] io::Error),
 }
 
+/// Why an image was not built. Nothing is left of the build, unless it says so.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// The engine cannot be asked.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A step failed.
+    #[error("the image `{image}` could not be built: {step} failed: {reason}")]
+    Failed {
+        /// What was to be built.
+        image: String,
+        /// Which step.
+        step: String,
+        /// Why, in the engine's words.
+        reason: String,
+        /// The last lines that the step wrote, as it wrote them.
+        last: Vec<String>,
+    },
+    /// It took too long.
+    #[error("the image `{image}` was not built within {seconds} seconds: it was at {step}")]
+    TooSlow {
+        /// What was to be built.
+        image: String,
+        /// The time it had.
+        seconds: u64,
+        /// Which step it was at.
+        step: String,
+    },
+    /// It was told to stop.
+    #[error("the build of the image `{image}` was stopped")]
+    Stopped {
+        /// What was to be built.
+        image: String,
+    },
+    /// It failed, and layers of it could not be removed.
+    #[error("layers of the image `{image}` are left in the engine; `docker image prune` removes them")]
+    Left {
+        /// What was to be built.
+        image: String,
+        /// Why there is no image.
+        #[source]
+        source: Box<Self>,
+    },
+}
+
 /// An error with what caused it, in one line.
 #[cfg(feature = "host")]
 pub(crate) fn described(error: &(dyn std::error::Error + 'static)) -> String {

@@ -29,8 +29,10 @@ pub use contract::{
     Stream, Usage, WorkspaceMode, WorkspaceMount,
 };
 #[cfg(feature = "host")]
-pub use docker::DockerSettings;
-pub use error::{ExecError, StartError};
+pub use docker::{
+    BuildOrder, DockerSettings, ImageProgress, ImageWatch, LAYER_LABEL, PackageManager, RECIPE_LABEL,
+};
+pub use error::{BuildError, ExecError, StartError};
 #[cfg(feature = "host")]
 pub use host::{Launcher, ProbeReport, Sandbox, Verdict, probe_machine, probe_with, sweep_leftovers};
 pub use launcher::{HIDDEN_ARGUMENT, launcher_main};

@@ -10,7 +10,7 @@ use blueprint_runtime::start::OpenedRun;
 use blueprint_runtime::store::{Owner, RunSummary};
 use blueprint_sandbox::Backend;
 
-use super::run::{start_failed, take_over, user, worded};
+use super::run::{News, start_failed, take_over, user, worded};
 use crate::args::DecideArgs;
 use crate::context::Context;
 use crate::error::{CliError, Exit, from_error};
@@ -73,7 +73,7 @@ pub(crate) async fn decide(
         engine.store.holder(&id, now).await.map_err(|error| from_error(Exit::Environment, &error))?;
     if asked.resume && !driven.is_some_and(|held| held.lives(&Owner::current())) {
         drop(engine);
-        return take_over(context, &asked.settings, &id, None).await;
+        return Box::pin(take_over(context, &asked.settings, &id, News::None)).await;
     }
     terminal::error_line(&format!(
         "  the process that drives the run takes it in; if none does: blueprint resume {id}"
@@ -170,7 +170,7 @@ pub(crate) async fn cancel(
     drop(engine);
     // Nobody drives it: take it over just to end it.
     let settings = crate::args::RunSettings { quiet: true, ..crate::args::RunSettings::default() };
-    match take_over(context, &settings, &id, None).await? {
+    match Box::pin(take_over(context, &settings, &id, News::End)).await? {
         Exit::Failed => Ok(Exit::Succeeded),
         other => Ok(other),
     }

@@ -1,48 +1,52 @@
 //! `doctor`: what this machine can do, found by trying it; and the choice of isolation for runs, which rests on
 //! the same trial and is remembered until the machine or the program changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt as _;
-use std::sync::Arc;
 
 use blueprint_core::format::Tier;
-use blueprint_core::graph::Program;
+use blueprint_core::graph::{Node, Program};
+use blueprint_core::run::BuiltImage;
 use blueprint_runtime::isolation::{Isolation, Need};
 use blueprint_sandbox::{Backend, Launcher, ProbeReport, Verdict, probe_machine, probe_with};
 use serde_json::{Value, json};
 
-use crate::args::Format;
+use super::images;
+use crate::args::{Format, RunSettings};
 use crate::config::{Mapped, Sandbox};
 use crate::context::Context;
-use crate::error::{CliError, Exit, from_error};
+use crate::error::{CliError, Exit};
+use crate::progress;
 use crate::terminal;
 
 const MEMORY: &str = "sandbox.json";
 
-/// What isolates the nodes of a program. Refuses if there is something that nothing here can isolate as it should be.
-pub(crate) async fn isolation(context: &Context, program: &Program) -> Result<Isolation, CliError> {
+/// What isolates the nodes of a program, with the images they need. Refuses if there is something that nothing here can
+/// isolate as it should be. `began` is what the run that goes on began with.
+pub(crate) async fn isolation(
+    context: &Context,
+    settings: &RunSettings,
+    program: &Program,
+    began: Option<&BTreeMap<String, BuiltImage>>,
+) -> Result<Isolation, CliError> {
     let isolation = choose(context, &Need::all(program), true).await?;
-    let launcher = context.launcher();
-    let mut seen = BTreeSet::new();
-    for node in program.nodes() {
-        if let Some(image) = node.image.as_ref().filter(|image| seen.insert(Arc::clone(image)))
-            && let Ok(backend) = isolation.of(node)
-        {
-            launcher.fetch(backend, image).await.map_err(|error| {
-                from_error(Exit::Environment, &error)
-                    .hint(format!("`{}` needs it; nothing was started", terminal::clean(&node.name)))
-            })?;
-        }
-    }
-    Ok(isolation)
+    let shown = progress::Images::of_run(context, settings);
+    let images = Box::pin(images::prepare(context, &shown, program.nodes(), began, true)).await?;
+    Ok(isolation.with_images(images))
+}
+
+/// The same for a run that only has to come to its end. A command that was run all the same would have no image.
+pub(crate) async fn isolation_to_end(context: &Context, program: &Program) -> Result<Isolation, CliError> {
+    choose(context, &Need::all(program), true).await
 }
 
 /// The same for tests, which leave nothing in the state folder of the project: what is found out is not remembered.
-pub(crate) async fn isolation_of_tests(
-    context: &Context,
-    needs: &BTreeSet<Need>,
-) -> Result<Isolation, CliError> {
-    choose(context, needs, false).await
+pub(crate) async fn isolation_of_tests(context: &Context, nodes: &[&Node]) -> Result<Isolation, CliError> {
+    let needs = nodes.iter().map(|node| Need::of(node)).collect();
+    let isolation = choose(context, &needs, false).await?;
+    let shown = progress::Images::Nothing;
+    let images = Box::pin(images::prepare(context, &shown, nodes.iter().copied(), None, false)).await?;
+    Ok(isolation.with_images(images))
 }
 
 async fn choose(context: &Context, needs: &BTreeSet<Need>, remember: bool) -> Result<Isolation, CliError> {
@@ -225,6 +229,13 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
     let git = std::process::Command::new("git").arg("--version").output();
     let git =
         git.ok().filter(|output| output.status.success()).map(|output| terminal::clean_bytes(&output.stdout));
+    let builds = match Box::pin(launcher.builds_have_network()).await {
+        Ok(true) => "built by the container engine; a build has its network and no secrets".to_owned(),
+        Ok(false) => {
+            "built by the container engine, which has no network for it: nothing can be fetched".to_owned()
+        }
+        Err(error) => format!("cannot be fetched or built: {}", terminal::clean(&error.to_string())),
+    };
     let store = context.store().await;
     let usable = reports.iter().any(works);
     if context.format == Format::Json {
@@ -243,7 +254,7 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
             Err(error) => json!(format!("{error:?}")),
         };
         terminal::line(
-            &json!({ "sandboxes": sandboxes, "tiers": tiers_json, "git": git, "state": state, "project": context.project })
+            &json!({ "sandboxes": sandboxes, "tiers": tiers_json, "images": builds, "git": git, "state": state, "project": context.project })
                 .to_string(),
         );
     } else {
@@ -260,6 +271,7 @@ pub(crate) async fn doctor(context: &Context) -> Result<Exit, CliError> {
         for report in &reports {
             terminal::line(&format!("{:10} {}", report.backend.name(), terminal::clean(&described(report))));
         }
+        terminal::line(&format!("images     {builds}"));
         for (tier, mapped) in &tiers {
             let note = match (holds(mapped), mapped.weaker) {
                 (false, _) => ": nodes of this tier are refused here",

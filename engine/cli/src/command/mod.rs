@@ -14,6 +14,7 @@ mod doctor;
 mod explain;
 mod grants;
 mod graph;
+mod images;
 mod init;
 mod login;
 mod logs;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use blueprint_core::format::Tier;
-use blueprint_core::graph::{Action, Graph, NodeIx, Program};
+use blueprint_core::graph::{Action, Graph, Image, NodeIx, Program};
 use petgraph::algo::toposort;
 use serde_json::{Value, json};
 
@@ -96,6 +96,9 @@ fn print(program: &Program, graph: &Graph, indent: usize) {
             let region = &graph.regions[region.0 as usize];
             notes.push(format!("up to {} rounds from {}", region.rounds, graph.node(region.from).name));
         }
+        if let Some(image) = &node.image {
+            notes.push(format!("in {image}"));
+        }
         terminal::line(&format!(
             "{pad}{:>3}. {:20} {:5} {}",
             depth[ix.at()] + 1,
@@ -123,7 +126,14 @@ fn described(program: &Program, graph: &Graph, ix: NodeIx) -> Value {
         Action::Use(uses) => json!(program.graph(uses.graph).name),
         _ => Value::Null,
     };
+    let image = match &node.image {
+        None => Value::Null,
+        Some(Image::Named(name)) => json!(name),
+        Some(Image::Made(recipe)) => {
+            json!({ "of": recipe.to_string(), "recipe": recipe.key(), "bases": recipe.bases() })
+        }
+    };
     json!({ "node": node.name, "kind": node.action.kind(), "needs": needs, "join": node.join, "tries": node.retry.attempts,
-        "when": node.when.as_ref().map(blueprint_core::expr::Expr::source), "workspace": node.workspace, "tier": node.tier, "uses": uses,
+        "when": node.when.as_ref().map(blueprint_core::expr::Expr::source), "workspace": node.workspace, "tier": node.tier, "image": image, "uses": uses,
         "rounds": node.repair.map(|region| graph.regions[region.0 as usize].rounds) })
 }

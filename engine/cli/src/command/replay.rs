@@ -48,7 +48,7 @@ pub(crate) async fn replay(
         return Err(CliError::usage(format!("the recorded run had the secret `{}`", clean(name)))
             .hint(format!("--secret {}=env:VARIABLE", clean(name))));
     }
-    let isolation = doctor::isolation(context, &program).await?;
+    let isolation = doctor::isolation(context, settings, &program, None).await?;
     let engine = Engine { settings: Settings { isolation, ..engine.settings.clone() }, ..engine };
     let id = new_id();
     let progress = progress::start(context, settings, &program, &id);

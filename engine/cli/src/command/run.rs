@@ -49,7 +49,7 @@ pub(crate) async fn run(context: &Context, settings: &RunSettings, asked: &Asked
     let (inputs, secrets) = inputs(&program, asked)?;
     let models = stand_ins(context, &program, &asked.models)?;
     bill::refuse(&bill::of(context, &program, &models), &asked.ceilings)?;
-    let isolation = doctor::isolation(context, &program).await?;
+    let isolation = doctor::isolation(context, settings, &program, None).await?;
     let engine = context.engine(isolation.clone()).await?;
     if let Some(why) = agent_trouble(&program) {
         return Err(CliError::usage(why).hint("mend that; nothing was started"));
@@ -87,7 +87,7 @@ pub(crate) async fn resume(
     let store = context.store().await?;
     let id = context.find_run_where(&store, run, "run to resume", unfinished).await?;
     drop(store.close().await);
-    take_over(context, settings, &id, None).await
+    Box::pin(take_over(context, settings, &id, News::None)).await
 }
 
 pub(crate) async fn retry(
@@ -100,20 +100,31 @@ pub(crate) async fn retry(
     let id = context.find_run(&store, Some(run)).await?;
     drop(store.close().await);
     let message = Message::Retry { node: node.to_owned(), by: user(context) };
-    take_over(context, settings, &id, Some((node, message))).await
+    Box::pin(take_over(context, settings, &id, News::Retry(node, message))).await
 }
 
-/// Drives a run that is on record. With a message, the message is its first news.
+/// What a run that is taken over is told first.
+#[derive(Debug)]
+pub(crate) enum News<'n> {
+    /// Nothing: it goes on.
+    None,
+    /// To try this node again.
+    Retry(&'n str, Message),
+    /// Nothing, since it was told already: to end. No command is run any more, so no image is needed.
+    End,
+}
+
+/// Drives a run that is on record.
 pub(crate) async fn take_over(
     context: &Context,
     settings: &RunSettings,
     id: &str,
-    news: Option<(&str, Message)>,
+    news: News<'_>,
 ) -> Result<Exit, CliError> {
     let engine = context.engine(Isolation::same(Backend::None)).await?;
     let opened = engine.open(id).await.map_err(start_failed)?;
     opened.must_hold().map_err(start_failed)?;
-    if let Some((node, _)) = &news {
+    if let News::Retry(node, _) = &news {
         let known = opened.state.at(node).filter(|inst| opened.state.instance(*inst).scope == 0);
         let Some(inst) = known else { return Err(no_node(&opened.state, node)) };
         if !opened.state.instance(inst).phase.is_settled() {
@@ -127,7 +138,13 @@ pub(crate) async fn take_over(
         return Err(CliError::usage(format!("run {id} has ended: it {}", worded(outcome)))
             .hint(format!("`blueprint retry {id} NODE` tries a node again, `blueprint fork {id} --from NODE` starts a new run")));
     }
-    let isolation = doctor::isolation(context, opened.state.program()).await?;
+    let isolation = match news {
+        News::End => doctor::isolation_to_end(context, opened.state.program()).await?,
+        News::None | News::Retry(..) => {
+            let began = Some(opened.state.images());
+            doctor::isolation(context, settings, opened.state.program(), began).await?
+        }
+    };
     let engine = Engine {
         settings: blueprint_runtime::shared::Settings { isolation, ..engine.settings.clone() },
         ..engine
@@ -135,7 +152,7 @@ pub(crate) async fn take_over(
     let progress = progress::start(context, settings, opened.state.program(), id);
     let mut driver = engine.resume(id, progress.observer()).await.map_err(start_failed)?;
     progress.replay(&opened);
-    if let Some((_, message)) = news {
+    if let News::Retry(_, message) = news {
         let event = message.into_event(driver.state());
         driver.tell(event);
     }
@@ -155,7 +172,8 @@ pub(crate) async fn fork(
     if parent.state.at(from).is_none_or(|inst| parent.state.instance(inst).scope != 0) {
         return Err(no_node(&parent.state, from));
     }
-    let isolation = doctor::isolation(context, parent.state.program()).await?;
+    let began = Some(parent.state.images());
+    let isolation = doctor::isolation(context, settings, parent.state.program(), began).await?;
     let engine = Engine {
         settings: blueprint_runtime::shared::Settings { isolation, ..engine.settings.clone() },
         ..engine

@@ -61,6 +61,9 @@ fn whole(context: &Context, opened: &OpenedRun) {
             terminal::line(&format!("base       {}{dirty}", base.get(..12).unwrap_or(base)));
         }
         terminal::line(&format!("isolation  {}", clean(&isolations(opened).join(", "))));
+        for image in state.images().values() {
+            terminal::line(&format!("image      {} ({})", clean(&image.of), clean(&image.id)));
+        }
         terminal::line(&format!("inputs     {}", clean(&start.inputs.to_string())));
     }
     // The story so far, told with the state as it was at each step.

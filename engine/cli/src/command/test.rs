@@ -1,16 +1,16 @@
 //! `test`: runs the scenarios beside blueprints, each in a project of its own, with the engine and the driver of `run`.
 //! Never touches the repository, the state folder or the files of the project, and never lets a run reach out.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use blueprint_core::graph::{Action, Program};
+use blueprint_core::graph::{Action, Node, Program};
 use blueprint_core::run::SecretSource;
 use blueprint_core::source::SourceSet;
 use blueprint_runtime::drive::{DriveEnd, Patience};
-use blueprint_runtime::isolation::{Isolation, Need};
+use blueprint_runtime::isolation::Isolation;
 use blueprint_runtime::scenario::{Judged, Place, Scenario, Stand, Wrong, judge, read};
 use blueprint_runtime::shared::Settings;
 use blueprint_runtime::start::{Engine, NewRunOptions};
@@ -53,8 +53,9 @@ pub(crate) async fn test(context: &Context, names: &[String]) -> Result<Exit, Cl
         .enumerate()
         .map(|(number, (suite, scenario))| (number, suite, scenario))
         .collect();
-    let needs = tasks.iter().flat_map(|(_, suite, scenario)| needs(&suite.program, scenario)).collect();
-    let isolation = doctor::isolation_of_tests(context, &needs).await?;
+    let nodes: Vec<&Node> =
+        tasks.iter().flat_map(|(_, suite, scenario)| working(&suite.program, scenario)).collect();
+    let isolation = doctor::isolation_of_tests(context, &nodes).await?;
     let stop = CancellationToken::new();
     watch(stop.clone());
     let (tasks, report) = (Mutex::new(tasks), Mutex::new(Report::new(context.format)));
@@ -175,10 +176,10 @@ fn with_scenarios(project: &Path) -> Vec<String> {
     names
 }
 
-/// What the nodes that really run need of sandboxes: stubs need none.
-fn needs(program: &Program, scenario: &Scenario) -> BTreeSet<Need> {
+/// The nodes that really run commands: stubs need no sandbox.
+fn working<'p>(program: &'p Program, scenario: &Scenario) -> Vec<&'p Node> {
     let commands = program.nodes().filter(|node| matches!(node.action, Action::Run(_) | Action::Agent(_)));
-    commands.filter(|node| !scenario.stubs(&node.name)).map(Need::of).collect()
+    commands.filter(|node| !scenario.stubs(&node.name)).collect()
 }
 
 /// Runs a scenario to its end and judges it. An error is about the machine, not about the scenario.

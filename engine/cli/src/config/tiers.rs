@@ -2,6 +2,7 @@
 //! of the user's settings.
 //! A tier that is mapped to something weaker than its default stays mapped, and is said so at every run.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -91,6 +92,9 @@ pub(crate) struct Docker {
     /// Its name of the gVisor runtime.
     #[serde(default)]
     pub(crate) gvisor: Option<String>,
+    /// How long one image may be built, in seconds.
+    #[serde(default)]
+    pub(crate) build_seconds: Option<NonZeroU32>,
 }
 
 /// Virtual machines.

@@ -12,12 +12,14 @@ use blueprint_runtime::start::OpenedRun;
 use crate::args::{Format, RunSettings};
 use crate::context::Context;
 
+mod images;
 mod json;
 mod lines;
 mod summary;
 mod tree;
 mod words;
 
+pub(crate) use images::Images;
 pub(crate) use summary::{spending, summary};
 pub(crate) use words::{event_line, phase_mark};
 

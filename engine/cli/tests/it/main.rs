@@ -12,6 +12,7 @@ mod exits;
 mod flow;
 mod gates;
 mod hooks;
+mod images;
 mod journal;
 mod keeping;
 mod kills;

@@ -37,7 +37,7 @@ pub(super) fn machine() -> Option<String> {
     Some(format!("[microvm]\nrootfs = \"{rootfs}\"\nkernel = \"{kernel}\"\nmodules = \"{modules}\"\n"))
 }
 
-fn docker(host: &str, args: &[&str]) -> String {
+pub(super) fn docker(host: &str, args: &[&str]) -> String {
     let done = Command::new("docker").arg("-H").arg(host).args(args).output().unwrap();
     assert!(done.status.success(), "{args:?}: {}", String::from_utf8_lossy(&done.stderr));
     String::from_utf8(done.stdout).unwrap().trim().to_owned()

@@ -3,45 +3,68 @@
 
 use std::sync::Arc;
 
-use super::compiler::{Compiler, NodeSource};
+use super::compiler::{Compiler, NodeSource, Unit};
 use crate::finding::{Code, Finding};
-use crate::format::{Defaults, Tier};
+use crate::format::{TextOr, Tier};
+use crate::graph::Image;
+use crate::source::Span;
 
 /// Longest name of an image, in bytes.
 const MAX_BYTES: usize = 512;
 
+/// Where an image is written, and for whom.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    /// The value of the key in the blueprint.
+    pub(super) span: Span,
+    /// The node it is for.
+    pub(super) node: String,
+    /// How much what runs in it is trusted.
+    pub(super) tier: Tier,
+}
+
 impl Compiler<'_> {
     /// The image of a node that runs commands: its own, or that of all nodes of its file.
-    pub(super) fn image(&mut self, source: &NodeSource, defaults: &Defaults, tier: Tier) -> Option<Arc<str>> {
-        let written = source.table.image.as_ref().or(defaults.image.as_ref())?;
-        let name = written.value.as_str();
-        let wrong = match image(name) {
-            Err(why) => Some(why),
-            Ok(Pinned::No) if tier > Tier::Internal => {
-                Some("a tag may be moved to something else, which this tier does not bear")
+    pub(super) fn image(&mut self, unit: &Unit, source: &NodeSource, tier: Tier) -> Option<Image> {
+        let own = source.table.image.as_ref().map(|written| (&source.file, written));
+        let (file, written) =
+            own.or_else(|| unit.document.defaults.image.as_ref().map(|written| (&unit.file, written)))?;
+        let span = Span::new(file, written.range.clone());
+        let wanted = Wanted { span, node: source.name.value.clone(), tier };
+        match &written.value {
+            TextOr::Text(name) => {
+                let span = wanted.span.clone();
+                self.image_name(&wanted, name, span).then(|| Image::Named(Arc::from(name.as_str())))
             }
-            Ok(_) => None,
-        };
-        if let Some(why) = wrong {
-            self.findings.push(
-                Finding::new(
-                    Code::BadImage,
-                    source.span(&written.range),
-                    format!("`{name}` is not an image for `{}`", source.name.as_str()),
-                )
-                .label(why)
-                .fix("write its digest, as in `\"docker.io/library/debian@sha256:…\"`"),
-            );
-            return None;
+            TextOr::Table(table) => self.made(&wanted, file, table),
         }
-        Some(name.into())
+    }
+
+    /// Whether `name`, which stands at `span`, is the name of an image that the tier bears; says so if not.
+    pub(super) fn image_name(&mut self, wanted: &Wanted, name: &str, span: Span) -> bool {
+        let wrong = match image(name) {
+            Err(why) => why,
+            Ok(Pinned::No) if wanted.tier > Tier::Internal => {
+                "a tag may be moved to something else, which this tier does not bear"
+            }
+            Ok(_) => return true,
+        };
+        let shown: String = name.chars().take(MAX_BYTES).collect();
+        let finding =
+            Finding::new(Code::BadImage, span, format!("`{shown}` is not an image for `{}`", wanted.node))
+                .label(wrong)
+                .fix("write its digest, as in `\"docker.io/library/debian@sha256:…\"`");
+        self.told(wanted, finding);
+        false
     }
 }
 
 /// Whether a name can only mean one image.
-#[derive(Debug, PartialEq, Eq)]
-enum Pinned {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pinned {
+    /// By its digest.
     Yes,
+    /// Not: somebody may give its tag to another one.
     No,
 }
 

@@ -223,7 +223,7 @@ impl Compiler<'_> {
             table.tier.as_ref().map(|tier| Declared { value: tier.value, span: source.span(&tier.range) });
         let tier = declared.as_ref().map_or(default_tier, |declared| declared.value);
         let image = match kind {
-            Some("run" | "agent") => self.image(source, defaults, tier),
+            Some("run" | "agent") => self.image(unit, source, tier),
             _ => None,
         };
         let node = Node {

@@ -18,6 +18,8 @@ mod event;
 mod credentials;
 mod hosts;
 mod image;
+mod dockerfile;
+mod recipe;
 mod inputs;
 mod later;
 mod lower;

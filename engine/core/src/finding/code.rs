@@ -128,7 +128,13 @@ codes! {
     BadCredential = 93, Error, "credential that cannot be used",
         "`credentials` gives a secret to requests for one host: `credentials = { \"api.example.com\" = { secret = \"inputs.token\", env = \"API_TOKEN\" } }`. The host is one of `network`, the secret an input of the type `secret`, and the variable, in which a command finds a placeholder instead of the secret, has no other value.";
     BadImage = 94, Error, "image that cannot be used",
-        "An image is written as `NAME@sha256:DIGEST`, so that what runs tomorrow is what was looked at today: a tag may be moved to something else. The tiers `trusted` and `internal` may name a tag, and the run records the digest it led to. `docker inspect --format '{{index .RepoDigests 0}}' NAME` says the digest of an image you have.";
+        "An image is written as `NAME@sha256:DIGEST`, so that what runs tomorrow is what was looked at today: a tag may be moved to something else. The tiers `trusted` and `internal` may name a tag, and the run records the digest it led to. `docker inspect --format '{{index .RepoDigests 0}}' NAME` says the digest of an image you have. An image can also be made before the run, of one thing: `packages` on a `base`, a `dockerfile`, or what a `devcontainer` says.";
+    BadPackage = 95, Error, "package that cannot be named",
+        "`image = { packages = [\"git\", \"jq\"], base = \"NAME@sha256:DIGEST\" }` makes an image of a base and packages of its distribution. A package is written as `NAME` or `NAME=VERSION`, as the distribution spells it: small letters, digits, `+`, `-` and `.`, beginning with a letter or a digit and not ending with `-`, which would take a package away.";
+    BadDockerfile = 96, Error, "unusable Dockerfile",
+        "A Dockerfile is built before the run by the engine's own builder, without BuildKit: no heredocs, no `RUN --mount`, no `# escape`. Every image it begins with or copies from can be read off it: a name, or an `ARG` in front of the first `FROM` with a plain default. For the tiers `generated` and `untrusted` each of them has a digest, or is `scratch` or an earlier stage.";
+    BadDevcontainer = 97, Error, "devcontainer that cannot be used",
+        "Of a `devcontainer.json`, `image` or `build` with `dockerfile`, `context`, `target` and `args` is used. What is only for editors and people (`customizations`, `name`, ports, `remoteUser`) passes; everything else, such as features, compose files, lifecycle commands, mounts and privileges, is refused by name rather than left out.";
     UnknownBlueprint = 100, Error, "sub-blueprint not found",
         "`use` names a file that ends in .toml (`./part.toml`, relative to this one) or a blueprint of the project (`name`, found as blueprints/name/blueprint.toml or blueprints/name.toml). It never lies outside the project.";
     Recursion = 101, Error, "blueprint uses itself",

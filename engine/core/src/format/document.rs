@@ -183,7 +183,7 @@ pub struct Defaults {
     pub tier: Option<Sp<Tier>>,
     /// The image of all nodes that run commands.
     #[serde(default)]
-    pub image: Option<Sp<String>>,
+    pub image: Option<Box<Sp<super::image::ImageValue>>>,
     /// The shell that reads `run` lines.
     #[serde(default)]
     pub shell: Option<Sp<super::node::Shell>>,

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::document::Document;
-use super::value::{Scalar, Sp};
+use super::value::{Scalar, Sp, TextOr};
 use crate::source::resolve_path;
 
 /// What a file named by a blueprint is for.
@@ -13,6 +13,10 @@ pub enum FileUse {
     Blueprint,
     /// A text: a prompt, a template or a patch.
     Text,
+    /// A Dockerfile.
+    Dockerfile,
+    /// A `devcontainer.json`, which may name a Dockerfile in turn.
+    Devcontainer,
 }
 
 /// A file that a blueprint names: the first of the candidates that exists is meant.
@@ -46,6 +50,8 @@ pub fn references(path: &str, document: &Document) -> Vec<ReferencedFile> {
         let candidates = match used_as {
             FileUse::Blueprint => blueprint_candidates(path, name),
             FileUse::Text => resolve_path(path, name).into_iter().collect(),
+            // Of the project, wherever the blueprint is.
+            FileUse::Dockerfile | FileUse::Devcontainer => resolve_path("", name).into_iter().collect(),
         };
         found.push(ReferencedFile {
             candidates,
@@ -56,6 +62,12 @@ pub fn references(path: &str, document: &Document) -> Vec<ReferencedFile> {
     };
     for name in &document.include {
         add(name, FileUse::Blueprint);
+    }
+    let images = document.nodes.iter().filter_map(|(_, node)| node.image.as_ref());
+    for image in images.chain(&document.defaults.image) {
+        let TextOr::Table(table) = &image.value else { continue };
+        table.devcontainer.iter().for_each(|name| add(name, FileUse::Devcontainer));
+        table.dockerfile.iter().for_each(|name| add(name, FileUse::Dockerfile));
     }
     for (_, node) in &document.nodes {
         if let Some(name) = &node.uses {
@@ -88,6 +100,18 @@ pub fn references(path: &str, document: &Document) -> Vec<ReferencedFile> {
         }
     }
     found
+}
+
+/// The file that the `devcontainer.json` at `path` names, if it can be read and names one.
+pub fn devcontainer_references(path: &str, text: &str) -> Vec<ReferencedFile> {
+    let (devcontainer, _) = super::devcontainer::read(text);
+    let named = devcontainer.dockerfile.into_iter().map(|name| ReferencedFile {
+        candidates: resolve_path(path, &name).into_iter().collect(),
+        name: name.value,
+        range: name.range,
+        used_as: FileUse::Dockerfile,
+    });
+    named.collect()
 }
 
 /// What the name of a model begins with whose answers are a file beside the blueprint.

@@ -6,7 +6,10 @@ pub use document::{
     Trigger,
 };
 pub(crate) use files::is_file;
-pub use files::{FileUse, ReferencedFile, SCRIPTED, blueprint_candidates, references};
+pub use files::{
+    FileUse, ReferencedFile, SCRIPTED, blueprint_candidates, devcontainer_references, references,
+};
+pub use image::{ImageTable, ImageValue};
 pub use node::{
     AgentProtocol, AgentTable, CiTable, CredentialTable, EditOp, Effect, Elicitation, Expect, ForgeTable,
     GateTable, HttpMethod, HttpTable, InsertPlace, Join, McpTable, NodeTable, OnTimeout, OneOrNames,
@@ -18,6 +21,8 @@ pub use read::{Reading, read};
 pub use value::{Entries, HumanDuration, OneOrMany, Scalar, Sp, TextOr};
 
 mod value;
+mod image;
+pub(crate) mod devcontainer;
 mod document;
 mod node;
 mod read;

@@ -9,6 +9,7 @@ use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::image::ImageValue;
 use super::value::{Entries, HumanDuration, OneOrMany, Scalar, Sp, TextOr};
 
 /// One step of a graph.
@@ -119,10 +120,10 @@ pub struct NodeTable {
     /// How much to trust what the node runs.
     #[serde(default)]
     pub tier: Option<Sp<Tier>>,
-    /// The image whose programs the node's commands find, as `NAME@sha256:DIGEST`. Without one they find those of the
-    /// machine, read-only.
+    /// The image whose programs the node's commands find, as `NAME@sha256:DIGEST` or as what to make it of. Without one
+    /// they find those of the machine, read-only.
     #[serde(default)]
-    pub image: Option<Sp<String>>,
+    pub image: Option<Box<Sp<ImageValue>>>,
 }
 
 macro_rules! words {

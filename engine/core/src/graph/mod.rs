@@ -2,6 +2,7 @@
 //! Only [`crate::check::compile`] makes one.
 
 pub use claim::{Claim, KINDS, Kept, Passed, Target, What};
+pub use image::{DockerfileRecipe, Image, Recipe};
 pub use input::{InputError, InputSpec};
 pub use node::{
     Action, Agent, Approved, Approvers, Credential, Declared, Each, Edit, EditKind, Forge, ForgeEffect, Gate,
@@ -16,3 +17,4 @@ mod input;
 mod claim;
 pub(crate) mod order;
 mod reads;
+mod image;

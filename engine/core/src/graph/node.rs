@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::image::Image;
 use super::program::{GraphIx, NodeIx, RegionIx};
 use crate::expr::{Expr, Text};
 use crate::format::{
@@ -53,7 +54,7 @@ pub struct Node {
     /// What of what it takes over a person has approved whenever it runs.
     pub approved: Approved,
     /// The image its commands find their programs in; that of the machine if left out.
-    pub image: Option<Arc<str>>,
+    pub image: Option<Image>,
 }
 
 impl Node {

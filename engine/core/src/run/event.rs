@@ -27,6 +27,9 @@ pub enum Event {
         version: String,
         /// How nodes are isolated, as attested by a probe.
         isolation: Value,
+        /// The images that were built for them. A process that drives the run later uses the same.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        images: Vec<BuiltImage>,
     },
     /// A command was decided; from here on it may have been done.
     Issued(Command),
@@ -141,6 +144,19 @@ pub enum Event {
         /// What was taken over.
         adopted: Box<Adopted>,
     },
+}
+
+/// An image that was built for a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuiltImage {
+    /// What it was built of, for people.
+    pub of: String,
+    /// The key of its recipe in the blueprint.
+    pub recipe: String,
+    /// The digest of everything that went in: the recipe, the images it begins with and the files of its context.
+    pub digest: String,
+    /// The container engine's id of it.
+    pub id: String,
 }
 
 /// How a run starts.

@@ -32,7 +32,11 @@ impl State {
                     self.wake_scope(root, at);
                 }
             }
-            Event::DriverStarted { .. } => {}
+            Event::DriverStarted { images, .. } => {
+                for image in images {
+                    self.images.insert(image.recipe.clone(), image.clone());
+                }
+            }
             Event::Issued(command) => self.issued(at, command),
             Event::NodeEvaluated { node, attempt, result } => {
                 if let Some(inst) = self.answered(node, *attempt, &[Phase::Evaluating]) {

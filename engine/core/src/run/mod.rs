@@ -4,8 +4,8 @@
 
 pub use command::Command;
 pub use event::{
-    Adopted, Decision, Evaluated, Event, Failure, FailureClass, LostBecause, Millis, Outcome, Payload,
-    RunStart, SecretSource, Success, Timer, TimerPurpose,
+    Adopted, BuiltImage, Decision, Evaluated, Event, Failure, FailureClass, LostBecause, Millis, Outcome,
+    Payload, RunStart, SecretSource, Success, Timer, TimerPurpose,
 };
 pub use session::{Did, Overrun, Session, SessionStep, Spend, Spent, usd};
 pub use state::{Inst, Instance, Phase, Region, RunStatus, Scope, State};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::command::Command;
-use super::event::{Failure, Millis, Outcome, Payload, RunStart, Timer};
+use super::event::{BuiltImage, Failure, Millis, Outcome, Payload, RunStart, Timer};
 use super::session::{Session, Spend, Spent};
 use super::taint::Flowed;
 use crate::format::Tier;
@@ -241,6 +241,8 @@ pub(super) enum Due {
 pub struct State {
     pub(super) program: Arc<Program>,
     pub(super) start: Option<Box<RunStart>>,
+    /// The images that were built for it last, by the key of their recipe.
+    pub(super) images: BTreeMap<String, BuiltImage>,
     pub(super) status: RunStatus,
     pub(super) scopes: Vec<Scope>,
     pub(super) instances: Vec<Instance>,
@@ -269,6 +271,7 @@ impl State {
         Self {
             program,
             start: None,
+            images: BTreeMap::new(),
             status: RunStatus::NotStarted,
             scopes: Vec::new(),
             instances: Vec::new(),
@@ -297,6 +300,11 @@ impl State {
     /// How the run was started.
     pub fn start(&self) -> Option<&RunStart> {
         self.start.as_deref()
+    }
+
+    /// The images that were built for it, by the key of their recipe.
+    pub fn images(&self) -> &BTreeMap<String, BuiltImage> {
+        &self.images
     }
 
     /// Milliseconds from the first fact to the last.

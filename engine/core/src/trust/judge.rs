@@ -89,7 +89,7 @@ struct Judge<'a> {
 impl Judge<'_> {
     fn findings(&self) -> Findings {
         let mut findings = Findings::default();
-        for finding in [self.tier(), self.secrets(), self.effect()].into_iter().flatten() {
+        for finding in [self.tier(), self.image(), self.secrets(), self.effect()].into_iter().flatten() {
             findings.push(finding);
         }
         findings
@@ -120,6 +120,26 @@ impl Judge<'_> {
                  approve what comes before"
             )
         }))
+    }
+
+    /// An image that may be another one tomorrow, for work that needs a strong sandbox.
+    fn image(&self) -> Option<Finding> {
+        let node = self.program.graph(self.graph).node(self.at);
+        let written = node.declared.as_ref().map_or(node.default_tier, |declared| declared.value);
+        let work = Port::Work(self.graph, self.at);
+        let tier = self.trust.at(work);
+        // A tier that is written was looked at where the image is written.
+        if tier <= Tier::Internal || written > Tier::Internal {
+            return None;
+        }
+        let tag = node.image.as_ref()?.names().into_iter().find(|name| !is_pinned(name))?;
+        let finding = Finding::new(
+            Code::BadImage,
+            node.span.clone(),
+            format!("`{}` works with what is {tier}, in `{tag}`", node.name),
+        )
+        .label("a tag may be moved to something else, which this tier does not bear");
+        Some(self.because(finding, work).fix("write the digest of the image, as in `NAME@sha256:…`"))
     }
 
     /// A secret in the hands of commands that what others wrote can steer.
@@ -185,4 +205,9 @@ impl Judge<'_> {
             _ => finding,
         }
     }
+}
+
+/// Whether a name of an image can only mean one.
+fn is_pinned(name: &str) -> bool {
+    name.contains("@sha256:") || name.starts_with("sha256:")
 }

@@ -38,13 +38,14 @@ fn one(shared: &Arc<Shared>, before: &Node, node: &Node, checkout: Option<&Path>
         // Which one it will be given is not known.
         (_, None) => return,
     };
-    let spec = command::spec(shared, node, backend, checkout);
+    // A node whose sandbox cannot be described fails when it starts, and says why.
+    let Ok(spec) = command::spec(shared, node, backend, checkout) else { return };
     let purpose = kept::purpose(node, backend, &spec);
     if let Some(purpose) = &purpose {
         // It will be given the one this node is in, or one that is kept.
         let same = shared.settings.isolation.of(before).is_ok_and(|now| {
-            kept::purpose(before, now, &command::spec(shared, before, now, checkout)).as_ref()
-                == Some(purpose)
+            command::spec(shared, before, now, checkout)
+                .is_ok_and(|spec| kept::purpose(before, now, &spec).as_ref() == Some(purpose))
         });
         if same || shared.kept.has(purpose) {
             return;

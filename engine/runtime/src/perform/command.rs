@@ -118,7 +118,7 @@ async fn attempt(
 ) -> Result<Attempted, Ending> {
     let settings = &shared.settings;
     let backend = settings.isolation.of(node)?;
-    let mut spec = spec(shared, node, backend, prepared.map(|prepared| prepared.checkout.dir()));
+    let mut spec = spec(shared, node, backend, prepared.map(|prepared| prepared.checkout.dir()))?;
     let exec = exec(shared, job, backend, run, spec.workspace.as_ref(), outlet)?;
     spec.read_only.extend(outlet.mount());
     let purpose = if outlet.is_closed() { kept::purpose(node, backend, &spec) } else { None };
@@ -191,7 +191,12 @@ async fn attempt(
 }
 
 /// The sandbox of a node that works in this checkout, without what leads out of it.
-pub(super) fn spec(shared: &Shared, node: &Node, backend: Backend, checkout: Option<&Path>) -> Spec {
+pub(super) fn spec(
+    shared: &Shared,
+    node: &Node,
+    backend: Backend,
+    checkout: Option<&Path>,
+) -> Result<Spec, Failure> {
     let workspace = checkout.map(|checkout| WorkspaceMount {
         host: checkout.to_owned(),
         inside: surroundings::inside(shared, backend, checkout),

@@ -34,14 +34,14 @@ pub(super) fn spec(
     backend: Backend,
     workspace: Option<WorkspaceMount>,
     limits: Limits,
-) -> Spec {
-    let image = node.image.as_ref().map_or(Image::Host, |name| Image::Named(name.to_string()));
+) -> Result<Spec, Failure> {
+    let image = shared.settings.isolation.image(node)?;
     // Without isolation nothing is mounted: the whole machine is there, under its own names. An image brings its own.
     // So does the system of a virtual machine.
     let own_system = matches!(backend, Backend::None | Backend::Microvm) || image != Image::Host;
     let read_only = if own_system { Vec::new() } else { shared.settings.toolchains.read_only.clone() };
     let machine = shared.settings.machine.clone().filter(|_| backend == Backend::Microvm);
-    Spec { workspace, read_only, limits, image, machine, ..Spec::default() }
+    Ok(Spec { workspace, read_only, limits, image, machine, ..Spec::default() })
 }
 
 /// Starts a sandbox for a node.

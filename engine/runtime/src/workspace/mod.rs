@@ -8,7 +8,7 @@ mod blobs;
 mod checkout;
 mod diff;
 mod findings;
-mod fsdir;
+pub(crate) mod fsdir;
 mod git;
 mod history;
 mod ids;

@@ -9,7 +9,11 @@ use tokio::time;
 
 use crate::{
     contract::{HostIds, Image, Spec},
-    docker::{base, daemon::Daemon},
+    docker::{
+        base,
+        daemon::Daemon,
+        progress::{ImageWatch, Layers},
+    },
     error::{StartError, described},
 };
 
@@ -28,32 +32,48 @@ pub(super) struct Resolved {
 
 /// Finds the image, fetching it if the engine does not have it.
 pub(super) async fn resolve(daemon: &Daemon, spec: &Spec, ids: HostIds) -> Result<Resolved, StartError> {
-    let name = match &spec.image {
+    let (found, name) = match &spec.image {
         Image::Host => return base_of_this_machine(daemon, spec, ids).await,
-        Image::Named(name) => name,
+        Image::Named(name) => (present(daemon, name, &|_| {}).await?, name),
+        Image::Built { id, of } => {
+            let missing = |reason: String| StartError::NoImage { image: of.clone(), reason };
+            let found = find(daemon, id).await.map_err(|error| missing(described(&error)))?;
+            (found.ok_or_else(|| missing(format!("the engine no longer has what was built, {id}")))?, of)
+        }
     };
-    let found = present(daemon, name).await?;
     let missing = |reason: String| StartError::NoImage { image: name.clone(), reason };
-    if found
-        .config
-        .as_ref()
-        .and_then(|config| config.volumes.as_ref())
-        .is_some_and(|volumes| !volumes.is_empty())
-    {
-        return Err(missing("it declares volumes, which no limit would hold; make one without".to_owned()));
-    }
+    refuse_volumes(&found).map_err(missing)?;
     let id = found.id.ok_or_else(|| missing("the engine does not say its digest".to_owned()))?;
-    let attested = pinned(name).map_or_else(|| format!("{name} ({id})"), |_| name.clone());
+    let attested = match &spec.image {
+        Image::Named(name) if pinned(name).is_some() => name.clone(),
+        _ => format!("{name} ({id})"),
+    };
     Ok(Resolved { id, attested, shows_host: false })
 }
 
-/// Makes sure that the engine has an image.
-pub(crate) async fn fetch(daemon: &Daemon, name: &str) -> Result<(), StartError> {
-    present(daemon, name).await.map(drop)
+/// Refuses an image that declares volumes.
+pub(super) fn refuse_volumes(found: &ImageInspect) -> Result<(), String> {
+    let volumes = found.config.as_ref().and_then(|config| config.volumes.as_ref());
+    match volumes {
+        Some(volumes) if !volumes.is_empty() => {
+            Err("it declares volumes, which no limit would hold; make one without".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes sure that the engine has an image, and gives the engine's id of it.
+pub(crate) async fn fetch(daemon: &Daemon, name: &str, watch: ImageWatch<'_>) -> Result<String, StartError> {
+    let found = present(daemon, name, watch).await?;
+    let nameless = || StartError::NoImage {
+        image: name.to_owned(),
+        reason: "the engine does not say its digest".to_owned(),
+    };
+    found.id.ok_or_else(nameless)
 }
 
 /// The image of a name, pulled if the engine does not have it. One that has another digest than its name says is none.
-async fn present(daemon: &Daemon, name: &str) -> Result<ImageInspect, StartError> {
+async fn present(daemon: &Daemon, name: &str, watch: ImageWatch<'_>) -> Result<ImageInspect, StartError> {
     let missing = |reason: String| StartError::NoImage { image: name.to_owned(), reason };
     let failed = |error: Error| missing(described(&error));
     let found = match find(daemon, name).await.map_err(failed)? {
@@ -67,9 +87,13 @@ async fn present(daemon: &Daemon, name: &str) -> Result<ImageInspect, StartError
             let options = CreateImageOptionsBuilder::default().from_image(name).build();
             let pulling = daemon.api.create_image(Some(options), None, None);
             let mut pulling = std::pin::pin!(pulling);
+            let mut layers = Layers::default();
             loop {
                 match time::timeout(SILENCE, pulling.try_next()).await {
-                    Ok(Ok(Some(_))) => {}
+                    Ok(Ok(Some(said))) => {
+                        layers.take(&said);
+                        watch(&layers.told(name));
+                    }
                     Ok(Ok(None)) => break,
                     Ok(Err(error)) => return Err(failed(error)),
                     Err(_) => return Err(missing("the registry fell silent".to_owned())),
@@ -100,7 +124,7 @@ fn pinned(name: &str) -> Option<&str> {
 }
 
 /// What the engine has under a name, if anything.
-async fn find(daemon: &Daemon, name: &str) -> Result<Option<ImageInspect>, Error> {
+pub(super) async fn find(daemon: &Daemon, name: &str) -> Result<Option<ImageInspect>, Error> {
     match daemon.api.inspect_image(name).await {
         Ok(found) => Ok(Some(found)),
         Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),

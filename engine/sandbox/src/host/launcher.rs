@@ -7,11 +7,12 @@ use std::{
 };
 
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     contract::Backend,
-    docker::{self, Daemon, DockerSettings},
-    error::StartError,
+    docker::{self, BuildOrder, Daemon, DockerSettings, ImageWatch, PackageManager},
+    error::{BuildError, StartError},
 };
 
 /// The program started with the hidden argument, and where containers are made.
@@ -55,10 +56,34 @@ impl Launcher {
         engine.daemon.get_or_try_init(|| Daemon::connect(&engine.settings)).await
     }
 
-    /// Makes sure that the engine has an image, fetching it if need be.
-    pub async fn fetch(&self, backend: Backend, image: &str) -> Result<(), StartError> {
-        let daemon = self.daemon(backend).await?;
-        docker::fetch(daemon, image).await
+    /// Makes sure that the engine has an image, fetching it if need be, and gives the engine's id of it.
+    pub async fn fetch(&self, image: &str, watch: ImageWatch<'_>) -> Result<String, StartError> {
+        docker::fetch(self.daemon(Backend::Container).await?, image, watch).await
+    }
+
+    /// Whether the engine has an image by its id, and it was built of this recipe.
+    pub async fn has_built(&self, id: &str, recipe: &str) -> Result<bool, StartError> {
+        docker::is_built(self.daemon(Backend::Container).await?, id, recipe).await
+    }
+
+    /// What adds packages to an image that the engine has.
+    pub async fn package_manager(&self, image: &str) -> Result<PackageManager, StartError> {
+        docker::package_manager(self.daemon(Backend::Container).await?, image).await
+    }
+
+    /// Whether the steps of a build have a network, which is the engine's own.
+    pub async fn builds_have_network(&self) -> Result<bool, StartError> {
+        docker::has_network(self.daemon(Backend::Container).await?).await
+    }
+
+    /// Builds an image, outside of every sandbox, and gives the engine's id of it.
+    pub async fn build(
+        &self,
+        order: BuildOrder,
+        watch: ImageWatch<'_>,
+        stop: &CancellationToken,
+    ) -> Result<String, BuildError> {
+        docker::build(self.daemon(Backend::Container).await?, order, watch, stop).await
     }
 
     /// Removes containers of processes that are gone, and returns how many. Asks no engine if none was ever used here.

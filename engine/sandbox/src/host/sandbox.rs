@@ -45,7 +45,9 @@ impl Sandbox {
         proxy: Option<Arc<Proxy>>,
     ) -> Result<Self, StartError> {
         check::spec(spec)?;
-        if let (Image::Named(name), false) = (&spec.image, backend.is_container()) {
+        if let (Image::Named(name) | Image::Built { of: name, .. }, false) =
+            (&spec.image, backend.is_container())
+        {
             let what = format!("the image `{name}`: it shows commands this machine's own programs");
             return Err(StartError::Unsupported { backend, what });
         }

@@ -15,10 +15,11 @@ const EDGES: [(&str, &[&str]); 5] = [
 ];
 
 /// What core may depend on: parsers, data structures and digests, nothing that touches the world.
-const CORE: [&str; 13] = [
+const CORE: [&str; 14] = [
     "blake3",
     "globset",
     "jiff",
+    "jsonc-parser",
     "minijinja",
     "petgraph",
     "regex",

@@ -286,6 +286,7 @@ impl Drive {
             driver: "other".to_owned(),
             version: "0".to_owned(),
             isolation: Value::Null,
+            images: Vec::new(),
         });
         let lost: Vec<(Arc<str>, u32)> =
             self.state.in_flight().map(|(node, attempt)| (Arc::clone(node), attempt)).collect();

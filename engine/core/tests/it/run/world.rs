@@ -303,6 +303,7 @@ impl World {
             driver: "other".to_owned(),
             version: "0".to_owned(),
             isolation: Value::Null,
+            images: Vec::new(),
         });
         for (node, attempt) in self.flying() {
             self.fold(Event::CommandLost { node, attempt, because: LostBecause::Crash });

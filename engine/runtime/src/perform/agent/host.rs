@@ -159,7 +159,7 @@ impl Host {
         log.finish(&mut seen).map_err(|error| infra("the log of the node could not be written", &error))
     }
 
-    fn spec(&self, reads: bool) -> Spec {
+    fn spec(&self, reads: bool) -> Result<Spec, HostError> {
         let settings = &self.shared.settings;
         let isolated = self.backend != Backend::None;
         let mount = self.mount.clone().map(|mount| {
@@ -167,19 +167,20 @@ impl Host {
             WorkspaceMount { mode, ..mount }
         });
         let node = self.job.node(&self.shared);
-        let mut spec = surroundings::spec(&self.shared, node, self.backend, mount, settings.limits);
+        let mut spec = surroundings::spec(&self.shared, node, self.backend, mount, settings.limits)
+            .map_err(|failure| HostError::Sandbox(failure.message))?;
         if !reads {
             spec.read_only.extend(self.outlet.mount());
         }
         if isolated && let Some(program) = &settings.program {
             spec.read_only.push(ReadOnlyMount { host: program.clone(), inside: PROGRAM.into() });
         }
-        spec
+        Ok(spec)
     }
 
     async fn start(&self, reads: bool) -> Result<Sandbox, HostError> {
         let failed = |error: &(dyn std::error::Error + 'static)| HostError::Sandbox(crate::chain(error));
-        let (backend, spec) = (self.backend, self.spec(reads));
+        let (backend, spec) = (self.backend, self.spec(reads)?);
         let started = if reads {
             surroundings::start(&self.shared, backend, &spec).await
         } else {

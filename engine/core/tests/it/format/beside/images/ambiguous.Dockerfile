@@ -1,0 +1,4 @@
+FROM scratch
+RUN true \
+    # is this a comment
+FROM debian

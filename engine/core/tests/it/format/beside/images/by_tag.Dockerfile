@@ -1,0 +1,4 @@
+FROM debian:trixie AS tools
+FROM scratch
+COPY --from=tools /a /a
+COPY --from=busybox:1 /b /b

@@ -1,0 +1,4 @@
+FROM $BASE
+RUN --mount=type=cache,target=/x true
+RUN cat <<EOF
+COPY --from=$OTHER /a /a
