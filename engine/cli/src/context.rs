@@ -228,7 +228,6 @@ impl Context {
         let own = rootless.filter(|socket| socket.exists() && !Path::new("/var/run/docker.sock").exists());
         DockerSettings {
             host: (asked.host.clone())
-                .or_else(|| named("DOCKER_HOST").cloned())
                 .or_else(|| own.map(|socket| format!("unix://{}", socket.display())))
                 .unwrap_or(usual.host),
             runc: asked.runc.clone().unwrap_or(usual.runc),

@@ -8,7 +8,13 @@ use crate::error::Exit;
 use crate::terminal;
 
 pub(crate) fn show(context: &Context) -> Exit {
-    let rows = context.settings.explain();
+    let mut rows = context.settings.explain();
+    // Which socket is the usual one depends on this machine, which the settings do not look at.
+    if let Some((_, host, _)) =
+        rows.iter_mut().find(|(key, host, _)| *key == "docker.host" && host.is_empty())
+    {
+        *host = terminal::clean(&context.docker().host);
+    }
     if context.format == Format::Json {
         let rows: Vec<_> = rows
             .iter()

@@ -35,7 +35,7 @@ mod transcript;
 pub(crate) use run::worded;
 
 pub(crate) async fn dispatch(args: Args) -> Result<Exit, CliError> {
-    match obey(args).await {
+    match Box::pin(obey(args)).await {
         Err(error) if error.damaged().is_some() => Err(salvage::say_what_is_intact(error).await),
         other => other,
     }

@@ -23,6 +23,9 @@ use super::tiers::{Docker, Microvm, Pool, Tiers};
 use super::value::{Form, Sandbox, Value};
 use super::variables::no_sandbox;
 
+/// The tables about sandboxes, which are the user's own.
+const SANDBOXES: [&str; 4] = ["tiers", "docker", "microvm", "pool"];
+
 /// Longest settings file, in bytes.
 const MAX_BYTES: usize = 1024 * 1024;
 
@@ -104,6 +107,9 @@ impl Reader<'_> {
 
     fn table(&mut self, section: Section, table: &DeTable<'_>) {
         for (name, value) in table {
+            if section == Section::Top && SANDBOXES.contains(&name.get_ref().as_ref()) {
+                self.stands(name.get_ref(), value.get_ref());
+            }
             let inner = match (section, name.get_ref().as_ref()) {
                 (Section::Top, "models") => {
                     self.models(name.span());
@@ -167,6 +173,14 @@ impl Reader<'_> {
                     None => self.unknown(section, name.get_ref(), name.span()),
                 },
             }
+        }
+    }
+
+    /// Remembers where the keys of a table stand.
+    fn stands(&mut self, table: &str, value: &DeValue<'_>) {
+        for (name, value) in value.as_table().into_iter().flatten() {
+            let origin = self.origin(value.span());
+            self.layer.stand.insert(format!("{table}.{}", name.get_ref()), origin);
         }
     }
 

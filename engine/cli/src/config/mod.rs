@@ -4,6 +4,7 @@
 mod error;
 mod file;
 mod key;
+mod listed;
 mod origin;
 mod paths;
 mod quantity;

@@ -2,6 +2,7 @@
 //! user, then what is built in. A project is asked before the user and can still only tighten: what
 //! it would loosen stays as the user set it, and that is said.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use blueprint_agent::hook::HookConfig;
@@ -14,6 +15,7 @@ use blueprint_sandbox::egress::Private;
 use super::error::{ConfigError, ConfigErrors, Notice};
 use super::file::{self, Owner};
 use super::key::Key;
+use super::listed;
 use super::origin::Origin;
 use super::paths::Places;
 use super::quantity::{Bytes, Cpus, Jobs, Pids, Wall};
@@ -47,6 +49,7 @@ pub(crate) struct Resolved {
     pool: Pool,
     authorities: Option<PathBuf>,
     mcp: McpConfig,
+    stand: BTreeMap<String, Origin>,
     notices: Vec<Notice>,
 }
 
@@ -121,7 +124,15 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         authorities: None,
         mcp: None,
         policies: None,
+        stand: BTreeMap::new(),
     };
+    let mut stand = user.stand;
+    let mut docker = user.docker.unwrap_or_default();
+    if let (None, Some(host)) = (&docker.host, sources.env.get("DOCKER_HOST").filter(|host| !host.is_empty()))
+    {
+        docker.host = Some(host.clone());
+        stand.insert("docker.host".to_owned(), Origin::Environment("DOCKER_HOST"));
+    }
     let state = flags.state.or(env.state).or(files.state.take());
     Ok(Resolved {
         jobs: first([flags.jobs, env.jobs, files.jobs], Jobs::DEFAULT),
@@ -144,11 +155,12 @@ pub(crate) fn resolve(sources: &Sources) -> Result<Resolved, ConfigErrors> {
         tools: user.tools.unwrap_or_default(),
         private: user.private.unwrap_or_default(),
         tiers: user.tiers.unwrap_or_default(),
-        docker: user.docker.unwrap_or_default(),
+        docker,
         microvm: user.microvm,
         pool: user.pool.unwrap_or_default(),
         authorities: user.authorities,
         mcp: user.mcp.unwrap_or_default(),
+        stand,
         notices,
     })
 }
@@ -180,6 +192,7 @@ fn options(flags: &Flags) -> Layer {
         authorities: None,
         mcp: None,
         policies: None,
+        stand: BTreeMap::new(),
     }
 }
 
@@ -318,7 +331,7 @@ impl Resolved {
         }
         let shown = |path: &PathBuf| super::origin::plain(&path.to_string_lossy());
         let paths: Vec<String> = self.read_only.value.iter().map(shown).collect();
-        vec![
+        let mut rows = vec![
             row(Key::Jobs, &self.jobs, self.jobs.value.to_string()),
             row(Key::Sandbox, &self.sandbox, self.sandbox.value.to_string()),
             row(Key::State, &self.state, self.state.value.as_ref().map(shown).unwrap_or_default()),
@@ -330,6 +343,19 @@ impl Resolved {
             row(Key::Output, &self.output, self.output.value.to_string()),
             row(Key::Wall, &self.wall, self.wall.value.to_string()),
             row(Key::ReadOnly, &self.read_only, paths.join(", ")),
-        ]
+        ];
+        let tables = [
+            listed::tiers(&self.tiers),
+            listed::docker(&self.docker),
+            listed::microvm(self.microvm.as_ref()),
+            listed::pool(&self.pool),
+        ];
+        rows.extend(
+            tables
+                .into_iter()
+                .flatten()
+                .map(|(name, value)| (name, value, self.stand.get(name).cloned().unwrap_or(Origin::Default))),
+        );
+        rows
     }
 }

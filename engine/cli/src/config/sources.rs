@@ -77,4 +77,6 @@ pub(super) struct Layer {
     pub(super) microvm: Option<Microvm>,
     pub(super) policies: Option<Vec<Policy>>,
     pub(super) pool: Option<Pool>,
+    /// Where the keys of the tables about sandboxes stand, by `table.key`.
+    pub(super) stand: BTreeMap<String, Origin>,
 }

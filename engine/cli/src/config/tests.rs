@@ -59,11 +59,39 @@ fn without_anything_the_built_in_settings_hold() {
             "limits.output=64MiB",
             "limits.wall=30m",
             "toolchains.read_only=",
+            "tiers.internal=container",
+            "tiers.generated=gvisor",
+            "tiers.untrusted=gvisor",
+            "docker.host=",
+            "docker.runc=runc",
+            "docker.gvisor=runsc",
+            "microvm.rootfs=",
+            "pool.size=2",
+            "pool.ttl=600",
         ]
     );
     let limits = settings.limits();
     assert_eq!((limits.memory.get(), limits.pids.get(), limits.output.get()), (4 << 30, 512, 64 << 20));
     assert_eq!((limits.cpus.get().to_bits(), limits.wall.get().as_secs()), (2.0_f64.to_bits(), 1800));
+}
+
+#[test]
+fn every_row_about_sandboxes_says_who_set_it() {
+    let user = "[tiers]\ngenerated = \"microvm\"\n[docker]\ngvisor = \"sentry\"\n[microvm]\nrootfs = \"/srv/root\"\n\
+        acceleration = \"kvm\"\n[pool]\nsize = 3";
+    let settings = good(&[("DOCKER_HOST", "unix:///run/mine.sock")], "", user);
+    let shown = |key, value: &str, from: &str| assert_eq!(row(&settings, key), (value.into(), from.into()));
+    shown("tiers.internal", "container", "default");
+    shown("tiers.generated", "microvm", &format!("user {USER}:2:13"));
+    shown("docker.host", "unix:///run/mine.sock", "environment DOCKER_HOST");
+    shown("docker.gvisor", "sentry", &format!("user {USER}:4:10"));
+    shown("microvm.rootfs", "/srv/root", &format!("user {USER}:6:10"));
+    shown("microvm.acceleration", "kvm", &format!("user {USER}:7:16"));
+    shown("microvm.boot_seconds", "20", "default");
+    shown("pool.size", "3", &format!("user {USER}:9:8"));
+    let settings =
+        good(&[("DOCKER_HOST", "unix:///run/mine.sock")], "", "[docker]\nhost = \"unix:///run/own.sock\"");
+    assert_eq!(row(&settings, "docker.host"), ("unix:///run/own.sock".into(), format!("user {USER}:2:8")));
 }
 
 #[test]

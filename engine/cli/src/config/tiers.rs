@@ -17,11 +17,11 @@ use super::value::Sandbox;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Tiers {
     #[serde(default)]
-    internal: Option<String>,
+    pub(super) internal: Option<String>,
     #[serde(default)]
-    generated: Option<String>,
+    pub(super) generated: Option<String>,
     #[serde(default)]
-    untrusted: Option<String>,
+    pub(super) untrusted: Option<String>,
 }
 
 /// What isolates a tier.
@@ -102,15 +102,15 @@ pub(crate) struct Docker {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Microvm {
     /// The base system: a folder, or an image of a file system.
-    rootfs: PathBuf,
+    pub(super) rootfs: PathBuf,
     #[serde(default)]
-    qemu: Option<PathBuf>,
+    pub(super) qemu: Option<PathBuf>,
     #[serde(default)]
-    kernel: Option<PathBuf>,
+    pub(super) kernel: Option<PathBuf>,
     #[serde(default)]
-    modules: Option<PathBuf>,
+    pub(super) modules: Option<PathBuf>,
     #[serde(default)]
-    acceleration: Acceleration,
+    pub(super) acceleration: Acceleration,
     #[serde(default)]
     boot_seconds: Option<u64>,
     #[serde(default)]

@@ -1,5 +1,7 @@
 //! The environment as a layer of settings. An empty variable counts as absent.
 
+use std::collections::BTreeMap;
+
 use super::error::{ConfigError, Notice};
 use super::key::{Key, nearest};
 use super::origin::Origin;
@@ -27,6 +29,7 @@ pub(super) fn read(
         authorities: None,
         mcp: None,
         policies: None,
+        stand: BTreeMap::new(),
         jobs: reader.value(Key::Jobs),
         sandbox: reader.value(Key::Sandbox),
         state: reader.state(places),
