@@ -113,6 +113,9 @@ impl Drop for Note {
         if seen.refused.is_some() {
             (request.refused, request.failed) = (seen.refused, None);
         }
+        if std::thread::panicking() {
+            request.failed = Some("what carried it broke down".to_owned());
+        }
         (request.up, request.down) = self.meter.moved();
         if request.host.is_empty() && request.refused.is_none() && request.failed.is_none() {
             // A connection that wanted nothing.

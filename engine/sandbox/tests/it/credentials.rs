@@ -1,6 +1,12 @@
 //! Secrets that commands use without having them, with real clients and real TLS on both sides of the proxy.
 
-use std::{fs, sync::Arc};
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use blueprint_sandbox::{
@@ -40,6 +46,29 @@ impl Scrubbing for Held {
     }
 }
 
+/// Breaks down at the first answer, and then at the first piece of one.
+#[derive(Debug, Default)]
+struct Dying(AtomicU32);
+
+struct Dead;
+
+impl Scrub for Dying {
+    fn begin(&self) -> Box<dyn Scrubbing> {
+        assert!(self.0.fetch_add(1, Ordering::Relaxed) > 0, "the first answer");
+        Box::new(Dead)
+    }
+}
+
+impl Scrubbing for Dead {
+    fn push(&mut self, _: &[u8]) -> Vec<u8> {
+        panic!("a piece of an answer")
+    }
+
+    fn finish(self: Box<Self>) -> Vec<u8> {
+        panic!("the end of an answer")
+    }
+}
+
 /// A sandbox with a secret for one of its hosts.
 struct Vault {
     desk: Desk,
@@ -56,6 +85,17 @@ impl Vault {
     }
 
     fn trusting(backend: Backend, web: &Web, others: &[&Web], prefix: &str, trusted: &str) -> Self {
+        Self::scrubbing(backend, web, others, prefix, trusted, Arc::new(Plain))
+    }
+
+    fn scrubbing(
+        backend: Backend,
+        web: &Web,
+        others: &[&Web],
+        prefix: &str,
+        trusted: &str,
+        scrub: Arc<dyn Scrub>,
+    ) -> Self {
         let endpoint = |web: &&Web| format!("localhost:{}", web.port()).parse::<Endpoint>().unwrap();
         let private = Arc::new(Private::parse(&["localhost:*"]).unwrap());
         let hosts = others.iter().chain([&web]).map(endpoint);
@@ -63,8 +103,7 @@ impl Vault {
         let bound =
             Credential::new(endpoint(&web), "token", "Authorization", prefix, SECRET.to_owned()).unwrap();
         let placeholder = bound.placeholder().to_owned();
-        let proxy =
-            Proxy::new(rules).with_credentials(vec![bound], Arc::new(Plain), Some(trusted.as_bytes()));
+        let proxy = Proxy::new(rules).with_credentials(vec![bound], scrub, Some(trusted.as_bytes()));
         let proxy = Arc::new(proxy.unwrap());
         let file = tempfile::NamedTempFile::new().unwrap();
         fs::write(file.path(), proxy.trusted().unwrap()).unwrap();
@@ -232,6 +271,37 @@ async fn a_secret_that_comes_back_is_taken_out() {
 }
 
 /// A host that does not prove who it is gets no secret, and a client that does not trust us none either.
+/// Whatever carries a connection can break down; what is behind it is then closed, not open.
+#[tokio::test]
+async fn a_proxy_that_breaks_down_in_the_middle_lets_nothing_through() {
+    let (web, plain, other) =
+        (Web::tls(&["localhost"], echo).await, Web::plain(hello).await, Web::plain(hello).await);
+    let (url, allowed) = (format!("https://localhost:{}/", web.port()), plain.port());
+    for backend in [Backend::Process, Backend::Bubblewrap] {
+        let before = (plain.seen().len(), web.seen().len());
+        let trusted = web.certificate.clone().unwrap();
+        let scrub = Arc::new(Dying::default());
+        let vault = Vault::scrubbing(backend, &web, &[&plain], "Bearer ", &trusted, scrub);
+        let ask =
+            format!("curl -sS {url} -H \"Authorization: Bearer $API_TOKEN\" 2>&1; echo \"curl said $?\"");
+        let around = format!("curl -sS --noproxy '*' http://localhost:{allowed}/ || echo walled");
+        let script = format!(
+            "{ask}; {ask}; {around}; curl -sS -o /dev/null -w '%{{http_code}}\\n' --noproxy '' http://localhost:{}/; curl -sS --noproxy '' http://localhost:{allowed}/",
+            other.port()
+        );
+        let story = vault.tell(sh(&script)).await;
+        let text = story.text();
+        assert!(!text.contains(SECRET) && !text.contains("curl said 0"), "{text}");
+        assert!(text.contains("walled\n403\n<GET / HTTP/1.1>"), "{text} {}", story.complaints());
+        assert_eq!((plain.seen().len(), web.seen().len()), (before.0 + 1, before.1 + 2));
+        let (requests, _) = vault.proxy.ledger().read();
+        for broken in &requests[..2] {
+            assert_eq!(broken.failed.as_deref(), Some("what carried it broke down"), "{requests:?}");
+        }
+    }
+    assert!(other.seen().is_empty());
+}
+
 #[tokio::test]
 async fn both_sides_prove_who_they_are() {
     let (web, impostor) = (Web::tls(&["localhost"], hello).await, Web::tls(&["localhost"], hello).await);
