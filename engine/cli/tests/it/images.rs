@@ -221,7 +221,7 @@ fn progress_is_lines_for_people_and_objects_for_programs() {
     let said = lab.say(&["run", "x", "--include-dirty", "--quiet"]).ends(0);
     assert_eq!(steps(&said), 0, "{said}");
     // What is planned says where commands will find their programs, and asks no engine.
-    lab.settings("[docker]\nhost = \"unix:///nonexistent/docker.sock\"\n");
+    lab.exact_settings("[docker]\nhost = \"unix:///nonexistent/docker.sock\"\n");
     lab.say(&["check", "x"]).ends(0);
     assert!(lab.say(&["plan", "x"]).ends(0).out.contains("in Dockerfile"));
     let planned = lab.say(&["plan", "x", "--format", "json"]).ends(0).json();

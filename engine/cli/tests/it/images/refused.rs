@@ -23,7 +23,7 @@ const BY_DOCKERFILE: &str = "[nodes.a]\nworkspace = \"none\"\nimage = { dockerfi
 fn a_base_without_a_digest_is_refused_where_strangers_are_run() {
     let lab = super::super::lab::Lab::in_git();
     // No engine is asked.
-    lab.settings("[docker]\nhost = \"unix:///nonexistent/docker.sock\"\n");
+    lab.exact_settings("[docker]\nhost = \"unix:///nonexistent/docker.sock\"\n");
     lab.write("ci/Dockerfile", "FROM scratch AS a\nFROM a\nCOPY --from=debian:trixie /x /x\n");
     lab.write("ci/devcontainer.json", "{ \"image\": \"debian:trixie\" }");
     for image in [
@@ -50,7 +50,7 @@ fn a_base_without_a_digest_is_refused_where_strangers_are_run() {
 #[test]
 fn names_that_are_none_never_reach_an_engine() {
     let lab = super::super::lab::Lab::in_git();
-    lab.settings("[docker]\nhost = \"unix:///nonexistent/docker.sock\"\n");
+    lab.exact_settings("[docker]\nhost = \"unix:///nonexistent/docker.sock\"\n");
     lab.write("ci/Dockerfile", "FROM scratch\n");
     for (image, code) in [
         ("{ packages = [\"git; rm -rf /\"], base = \"debian\" }", "BP095"),
@@ -170,7 +170,7 @@ fn a_build_that_is_stopped_or_too_slow_leaves_nothing() {
     running.end();
     wait_until("the containers of the build are gone", || stand.containers().is_empty().then_some(()));
     let host = &stand.host;
-    stand.lab.settings(&format!("[docker]\nhost = \"{host}\"\nbuild_seconds = 2\n"));
+    stand.lab.exact_settings(&format!("[docker]\nhost = \"{host}\"\nbuild_seconds = 2\n"));
     let left = stand.built();
     let said = stand.lab.say(&["run", "x"]).ends(3);
     assert!(said.err.contains("was not built within 2 seconds: it was at step 4 of 5"), "{said}");

@@ -19,7 +19,7 @@ impl Stand {
     pub(super) fn new() -> Option<Self> {
         let host = tiers::engine()?;
         let lab = Lab::in_git();
-        lab.settings(&format!("[docker]\nhost = \"{host}\"\n"));
+        lab.exact_settings(&format!("[docker]\nhost = \"{host}\"\n"));
         Some(Self { lab, host, bases: Vec::new(), names: Vec::new() })
     }
 
