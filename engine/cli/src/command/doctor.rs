@@ -41,9 +41,16 @@ pub(crate) async fn isolation_to_end(context: &Context, program: &Program) -> Re
 }
 
 /// The same for tests, which leave nothing in the state folder of the project: what is found out is not remembered.
+///
+/// In a test nobody is a stranger: models, servers and people say what stands in files of the project. So every node has
+/// what the tier `trusted` has, and tests run where the sandboxes of other tiers are missing.
 pub(crate) async fn isolation_of_tests(context: &Context, nodes: &[&Node]) -> Result<Isolation, CliError> {
-    let needs = nodes.iter().map(|node| Need::of(node)).collect();
-    let isolation = choose(context, &needs, false).await?;
+    let mut trials = Trials::new(context, false);
+    let mut chosen = Vec::new();
+    for need in nodes.iter().map(|node| Need::of(node)).collect::<BTreeSet<_>>() {
+        chosen.push((need, trials.backend(Need { tier: Tier::Trusted, ..need }).await?));
+    }
+    let isolation = Isolation::new(chosen);
     let shown = progress::Images::Nothing;
     let images = Box::pin(images::prepare(context, &shown, nodes.iter().copied(), None, false)).await?;
     Ok(isolation.with_images(images))

@@ -116,6 +116,10 @@ pub(super) fn nearest<'a>(wrong: &str, known: impl IntoIterator<Item = &'a str>)
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(wrong, name), name))
         .filter(|(distance, name)| *distance <= 1 + name.len().min(wrong.chars().count()) / 4)
-        .min()
+        // Of two that are as near, the one that begins as it was written: people get the beginning right.
+        .min_by_key(|(distance, name)| {
+            let same = wrong.chars().zip(name.chars()).take_while(|(one, other)| one == other).count();
+            (*distance, std::cmp::Reverse(same), *name)
+        })
         .map(|(_, name)| name)
 }
