@@ -17,6 +17,8 @@ import tempfile
 import time
 
 SETTINGS = """
+[tiers]
+generated = "process"
 [models.aliases]
 coding = ["near/model"]
 [models.providers.near]
