@@ -18,7 +18,7 @@ use bollard::{
     models::ContainerInspectResponse,
     query_parameters::{
         AttachContainerOptionsBuilder, CreateContainerOptions, InspectContainerOptions,
-        RemoveContainerOptionsBuilder, StartContainerOptions, WaitContainerOptionsBuilder,
+        StartContainerOptions, WaitContainerOptionsBuilder,
     },
 };
 use futures::StreamExt;
@@ -36,6 +36,7 @@ use crate::{
         limits::{self, Found},
         mounts,
         order::{self, Order},
+        removal::remove,
         stream::{Incoming, Outgoing, split},
         sweep::{self, CANARIES, VIEWS},
     },
@@ -301,11 +302,7 @@ impl Container {
     /// Kills everything in it and removes it.
     pub(crate) async fn end(&mut self) {
         if !self.removed {
-            // An engine sometimes fails to kill what is paused under gVisor; its closed channel ends the guest as well.
-            if self.paused.load(Ordering::Relaxed) {
-                drop(time::timeout(FREEZING_TIME, self.api.unpause_container(&self.id)).await);
-            }
-            let removal = remove(&self.api, &self.id);
+            let removal = remove(&self.api, &self.id, self.paused.load(Ordering::Relaxed));
             self.removed = time::timeout(REMOVAL_TIME, removal).await.is_ok_and(|removed| removed);
         }
         self.view = None;
@@ -318,19 +315,12 @@ impl Drop for Container {
         // remove it now, the next start will.
         if let (false, Ok(runtime)) = (self.removed, tokio::runtime::Handle::try_current()) {
             let (api, id, view) = (self.api.clone(), self.id.clone(), self.view.take());
+            let paused = self.paused.load(Ordering::Relaxed);
             runtime.spawn(async move {
-                remove(&api, &id).await;
+                remove(&api, &id, paused).await;
                 drop(view);
             });
         }
-    }
-}
-
-async fn remove(api: &Docker, id: &str) -> bool {
-    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-    match api.remove_container(id, Some(options)).await {
-        Ok(()) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => true,
-        Err(_) => false,
     }
 }
 

@@ -11,6 +11,7 @@ mod mounts;
 mod order;
 mod profile;
 mod progress;
+mod removal;
 mod settings;
 mod stream;
 mod sweep;

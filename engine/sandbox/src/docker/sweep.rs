@@ -8,11 +8,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder};
+use bollard::models::ContainerSummaryStateEnum;
+use bollard::query_parameters::ListContainersOptionsBuilder;
 use nix::mount::{MntFlags, umount2};
 
 use crate::{
-    docker::{daemon::Daemon, settings::DockerSettings},
+    docker::{daemon::Daemon, removal::remove, settings::DockerSettings},
     error::StartError,
 };
 
@@ -82,10 +83,8 @@ pub(crate) async fn sweep_containers(settings: &DockerSettings) -> Result<usize,
     for container in daemon.api.list_containers(Some(options)).await.map_err(failed)? {
         let owner = container.labels.as_ref().and_then(|labels| labels.get(LABEL));
         let Some(id) = container.id.filter(|_| owner.is_some_and(|owner| is_gone(owner))) else { continue };
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        if daemon.api.remove_container(&id, Some(options)).await.is_ok() {
-            removed += 1;
-        }
+        let paused = container.state == Some(ContainerSummaryStateEnum::PAUSED);
+        removed += usize::from(remove(&daemon.api, &id, paused).await);
     }
     Ok(removed + views)
 }
